@@ -1,0 +1,64 @@
+# Everything a fresh machine needs: Python 3.11+ with venv, and an index of packages.
+PYTHON ?= python3
+PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
+CORE = .venv/bin/python
+DEV = .venv-dev/bin/python
+OLDEST = .venv-oldest/bin/python
+FAST = -m "not slow"
+
+.PHONY: help demo test test-all test-oldest check format model clean
+help:
+	@echo "make demo         detect on the bundled photos and a clip (core install only)"
+	@echo "make test         the test suite; make test-all adds the slow ones"
+	@echo "make check        ruff, mypy --strict, layers"
+	@echo "make test-oldest  the core's tests on the oldest supported versions"
+	@echo "make model        make the bundled model again (needs data, see recipes/)"
+
+.venv/.done: pyproject.toml constraints.txt scripts/opencv_or_headless.sh
+	$(PYTHON) -m venv .venv
+	$(CORE) $(PIP) -e .
+	sh scripts/opencv_or_headless.sh $(CORE)
+	@touch $@
+
+.venv-dev/.done: pyproject.toml constraints.txt scripts/opencv_or_headless.sh
+	$(PYTHON) -m venv .venv-dev
+	$(DEV) $(PIP) -e '.[dev]'
+	sh scripts/opencv_or_headless.sh $(DEV)
+	@touch $@
+
+.venv-oldest/.done: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST) -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e . pytest hypothesis pillow
+	sh scripts/opencv_or_headless.sh $(OLDEST) constraints-oldest.txt
+	@touch $@
+
+demo: .venv/.done
+	.venv/bin/edgessd detect edgessd/zoo/photos --save demo_out --json demo_out/detections.json --timings
+	$(CORE) -m edgessd.apps.camera --source demo --output demo_out/clip.mp4 --json demo_out/clip.json --no-window
+	@echo
+	@echo "Now look at demo_out/: the photos and clip.mp4 with their boxes; *.json has the same as numbers."
+
+test: .venv-dev/.done
+	$(DEV) -m pytest $(FAST)
+
+test-all: .venv-dev/.done
+	$(DEV) -m pytest
+
+test-oldest: .venv-oldest/.done
+	$(OLDEST) -m pytest $(FAST)
+
+check: .venv-dev/.done
+	$(DEV) -m ruff check .
+	$(DEV) -m ruff format --check .
+	$(DEV) -m mypy
+	.venv-dev/bin/lint-imports
+
+format: .venv-dev/.done
+	$(DEV) -m ruff check --fix .
+	$(DEV) -m ruff format .
+
+model: .venv-dev/.done
+	$(DEV) recipes/quantize_interim.py
+
+clean:
+	rm -rf .venv .venv-dev .venv-oldest demo_out build dist

@@ -1,0 +1,1 @@
+"""The `edgessd` command: thin calls into the packages that do the work."""

@@ -1,0 +1,37 @@
+"""The list of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgessd import __version__
+from edgessd.cli.detect import detect
+from edgessd.cli.info import info, models
+
+app = typer.Typer(
+    name="edgessd",
+    help="SSD object detectors on edge and mobile devices.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(detect)
+app.command()(info)
+app.command()(models)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgessd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """SSD object detectors on edge and mobile devices."""

@@ -1,0 +1,135 @@
+"""`edgessd info` and `edgessd models`: what a model file says about itself, and what comes with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edgessd import zoo
+from edgessd._cv2 import cv2
+from edgessd.cli import options
+from edgessd.detector import Detector
+from edgessd.errors import OptionError, did_you_mean
+from edgessd.io.files import write_bytes_atomic
+from edgessd.io.prior_sheet import draw_priors
+from edgessd.ops.priors import PUBLISHED, kept_count
+from edgessd.spec import InputSpec, ModelSpec, PriorSpec
+
+
+def info(
+    model: Annotated[str | None, typer.Argument(help="A bundled model's name or a model file.")] = None,
+    spec: options.Spec = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the whole spec as JSON.")] = False,
+    priors: Annotated[bool, typer.Option("--priors", help="Print the priors per level and draw them.")] = False,
+    rule: Annotated[str | None, typer.Option(help="With --priors: a published table instead of a model's.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="With --priors: the picture.")] = Path("priors.png"),
+) -> None:
+    """Show what a model file says about itself."""
+    console = Console()
+    if rule is not None:
+        if rule not in PUBLISHED:
+            raise OptionError(f"unknown table {rule!r}{did_you_mean(rule, PUBLISHED)}: use {', '.join(PUBLISHED)}")
+        size, table = PUBLISHED[rule]
+        _show_priors(console, table(), InputSpec(width=size, height=size), output)
+        return
+    described = Detector.load(model, spec=spec).spec
+    if json_output:
+        print(described.to_json())
+        return
+    path = zoo.resolve_model(model)
+    _show(console, described, path)
+    if priors:
+        _show_priors(console, described.priors, described.input, output)
+
+
+def models() -> None:
+    """List the bundled models."""
+    table = Table("name", "input", "classes", "priors", "MB", "COCO AP", "weights")
+    for name, path in zoo.bundled_models().items():
+        spec = Detector.load(name).spec
+        quality = next((f"{value:.1f}" for key, value in spec.provenance.metrics.items() if key.endswith("/AP")), "-")
+        weights = "int8" if spec.quantization else "float32"
+        table.add_row(
+            name + (" (default)" if name == zoo.DEFAULT_MODEL else ""),
+            f"{spec.input.width}x{spec.input.height}",
+            str(len(spec.classes)),
+            str(spec.priors.count),
+            f"{path.stat().st_size / 1e6:.1f}",
+            quality,
+            weights,
+        )
+    Console().print(table)
+
+
+def _show(console: Console, spec: ModelSpec, path: Path) -> None:
+    table = Table(show_header=False, title=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    tensor = spec.input
+    steps = [f"{tensor.resize} to {tensor.width}x{tensor.height}", tensor.channels]
+    if tensor.dtype == "float32":
+        steps.append(f"(p - {_numbers(tensor.mean)}) / {_numbers(tensor.scale)}")
+    limits = spec.defaults
+    rows = {
+        "name": spec.name,
+        "file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)",
+        "input": f"{tensor.dtype} {tensor.layout}: {', '.join(steps)}",
+        "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}",
+        "priors": f"{spec.priors.count}, rule {spec.priors.rule}, {len(spec.priors.levels)} levels",
+        "scores": spec.scores,
+        "output": spec.output.level,
+        "defaults": f"score > {limits.score_threshold}, IoU {limits.iou_threshold}, at most {limits.max_detections}",
+    }
+    if spec.architecture is not None:
+        rows["architecture"] = f"{spec.architecture.head} on {spec.architecture.backbone}"
+    if spec.quantization is not None:
+        how = spec.quantization
+        kept = f", float: {', '.join(how.kept_float)}" if how.kept_float else ""
+        rows["quantization"] = (
+            f"{how.method} by {how.tool}: {how.activations} activations, {how.weights} weights"
+            f"{' per channel' if how.per_channel else ''}, {how.calibration_images} calibration pictures{kept}"
+        )
+    source = spec.provenance
+    rows |= {k: v for k, v in (("weights", source.weights), ("license", source.license)) if v}
+    if source.metrics:
+        rows["metrics"] = ", ".join(f"{key} {value:g}" for key, value in source.metrics.items())
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table)
+
+
+def _show_priors(console: Console, spec: PriorSpec, tensor: InputSpec, output: Path) -> None:
+    table = Table("level", "map", "stride", "receptive field", "scale", "boxes per cell", "priors", title=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for number, level in enumerate(spec.levels, 1):
+        areas = [(width * height) ** 0.5 for width, height in level.boxes]
+        low, high = f"{min(areas):.3g}", f"{max(areas):.3g}"
+        field = "-" if level.receptive_field is None else str(level.receptive_field)
+        if level.receptive_field is not None and level.receptive_field >= min(tensor.width, tensor.height):
+            field = "whole input"
+        table.add_row(
+            str(number),
+            f"{level.columns}x{level.rows}",
+            f"{tensor.width / level.columns:.4g}",
+            field,
+            low if low == high else f"{low} .. {high}",
+            str(len(level.boxes)),
+            f"{level.count:,}",
+        )
+    table.add_row("all", "", "", "", "", "", f"{spec.count:,}", style="bold")
+    console.print(table)
+    if spec.exclude_boundary:
+        console.print(f"{kept_count(spec):,} of them lie inside the picture and take part")
+    ok, data = cv2.imencode(".png", draw_priors(spec))
+    assert ok
+    write_bytes_atomic(output, data.tobytes())
+    console.print(f"drew the boxes of a cell of each level to {output}", highlight=False, soft_wrap=True)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else "(" + ", ".join(f"{value:g}" for value in values) + ")"

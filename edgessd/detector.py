@@ -1,0 +1,206 @@
+"""The line from a picture to detections, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, overload
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgessd.errors import EdgeSSDError, OptionError
+from edgessd.io.images import load_image
+from edgessd.io.sources import expand, is_video
+from edgessd.io.video import VideoFile
+from edgessd.ops.postprocess import postprocess
+from edgessd.ops.preprocess import preprocess
+from edgessd.results import Detections, class_labels
+from edgessd.runtimes import Runtime, load_runtime
+from edgessd.spec import ModelSpec, Thresholds
+from edgessd.zoo import resolve_model
+
+
+class Frame(NamedTuple):
+    """One picture of a stream: its name, its number in a video (0 for a picture), pixels [H, W, 3] BGR, detections."""
+
+    source: str
+    number: int
+    image: NDArray[np.uint8]
+    detections: Detections
+
+
+class Detector:
+    """Finds objects in pictures: preprocess, `Runtime.run`, postprocess, all from the model's own spec.
+
+    Several threads may share one detector; where the runtime is not thread-safe they take turns.
+
+    >>> detector = Detector.load(score_threshold=0.5)
+    >>> detector("photo.jpg").names
+    ('cat',)
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+        classes: Iterable[str] | None = None,
+    ) -> None:
+        """Wrap a runtime. Thresholds default to the model's own; `classes` limits what is looked for."""
+        self.runtime = runtime
+        self.thresholds = _thresholds(
+            runtime.spec.defaults,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
+        )
+        self._labels = None if classes is None else class_labels(classes, runtime.spec.classes)
+        self._turn = nullcontext() if runtime.thread_safe else threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        runtime: str | None = None,
+        threads: int | None = None,
+        *,
+        spec: ModelSpec | str | Path | None = None,
+        providers: Sequence[str] | None = None,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+        classes: Iterable[str] | None = None,
+    ) -> Detector:
+        """Load a bundled model by name, or a model file by path; None is the default bundled model.
+
+        spec: for a file that carries none: a ModelSpec, or the path of its JSON. See `load_runtime`
+        for runtime, threads and providers, and the constructor for the rest.
+        """
+        if spec is not None and not isinstance(spec, ModelSpec):
+            spec = read_spec(spec)
+        engine = load_runtime(resolve_model(model), runtime=runtime, spec=spec, threads=threads, providers=providers)
+        return cls(
+            engine,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
+            classes=classes,
+        )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The description of the loaded model."""
+        return self.runtime.spec
+
+    @overload
+    def __call__(self, image: list[Any] | tuple[Any, ...]) -> list[Detections]: ...
+    @overload
+    def __call__(self, image: Any) -> Detections: ...
+
+    def __call__(self, image: Any) -> Detections | list[Detections]:
+        """Detect in one picture (anything `load_image` takes), or in each of a list of them."""
+        if isinstance(image, (list, tuple)):
+            return [self._one(each) for each in image]
+        return self._one(image)
+
+    def _one(self, image: Any, read_seconds: float = 0.0) -> Detections:
+        started = time.perf_counter() - read_seconds
+        pixels = load_image(image)
+        loaded = time.perf_counter()
+        tensor = preprocess(pixels, self.spec.input)
+        prepared = time.perf_counter()
+        with self._turn:
+            outputs = self.runtime.run(tensor[None])
+        done = time.perf_counter()
+        size = (pixels.shape[1], pixels.shape[0])
+        found = postprocess(outputs.logits[0], outputs.offsets[0], self.spec, size, self.thresholds, self._labels)
+        ended = time.perf_counter()
+        timings = {
+            "read": (loaded - started) * 1e3,
+            "preprocess": (prepared - loaded) * 1e3,
+            "run": (done - prepared) * 1e3,
+            "postprocess": (ended - done) * 1e3,
+        }
+        return Detections(found.boxes, found.scores, found.labels, self.spec.classes, size, timings)
+
+    def stream(self, source: Any, failures: list[EdgeSSDError] | None = None) -> Iterator[Frame]:
+        """Detect in a file, URL, folder, glob or video, or a list of them, one picture after the other.
+
+        failures: where given, a picture that cannot be read is added to it and the stream goes on;
+        otherwise its error is raised.
+        """
+        for item in expand(source):
+            try:
+                if is_video(item):
+                    with VideoFile(item) as video:
+                        for number, image in enumerate(video):
+                            yield Frame(str(item), number, image, self._one(image))
+                else:
+                    started = time.perf_counter()
+                    image = load_image(item)
+                    elapsed = time.perf_counter() - started
+                    yield Frame(str(item), 0, image, self._one(image, elapsed))
+            except EdgeSSDError as error:
+                if failures is None:
+                    raise
+                failures.append(error)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.runtime.close()
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def detect(image: Any, model: str | Path | None = None, **options: Any) -> Any:
+    """Detect objects in one picture, or in each of a list of them; a loaded model is kept for the next call.
+
+    image: path, URL, bytes, array or PIL picture. model, options: as for `Detector.load`.
+    Returns `Detections`, or a list of them for a list.
+    """
+    return _cached_detector(model, options)(image)
+
+
+_cache: dict[str, Detector] = {}
+_cache_lock = threading.Lock()
+
+
+def _cached_detector(model: str | Path | None, options: dict[str, Any]) -> Detector:
+    key = repr((str(model), sorted(options.items())))
+    with _cache_lock:
+        if key not in _cache:
+            while len(_cache) >= 4:  # a program that tries many models should not keep them all in memory
+                _cache.pop(next(iter(_cache)))
+            _cache[key] = Detector.load(model, **options)
+        return _cache[key]
+
+
+def read_spec(path: str | Path) -> ModelSpec:
+    """Read a spec from a JSON file."""
+    try:
+        return ModelSpec.from_json(Path(path).read_bytes())
+    except OSError as error:
+        raise OptionError(f"spec file {path} cannot be read: {error.strerror}") from None
+
+
+def _thresholds(defaults: Thresholds, **given: float | None) -> Thresholds:
+    values = {**msgspec.structs.asdict(defaults), **{k: v for k, v in given.items() if v is not None}}
+    try:
+        return msgspec.convert(values, Thresholds)
+    except msgspec.ValidationError as error:
+        name = next((k for k in values if f"$.{k}" in str(error)), "threshold")
+        raise OptionError(f"{name} {values.get(name)}: {error}") from None

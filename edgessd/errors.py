@@ -1,0 +1,57 @@
+"""Errors that are the user's to mend; each message is one line and says what to do.
+
+    EdgeSSDError
+    |-- InputError        a picture, video, folder, URL or array cannot be used
+    |-- OptionError       an option, name or combination of them is not valid
+    |-- ModelError        a model file cannot be read, or is not of a kind edgessd runs
+    |   `-- SpecError     the description inside a model file is missing or wrong
+    |-- DownloadError     a weights file could not be fetched or does not have its checksum
+    `-- DependencyError   an optional package or a system library is missing
+
+The command line turns every one of them into one line on stderr and exit code 2. Anything else
+that escapes is a fault of edgessd and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgeSSDError(Exception):
+    """Base of all errors that edgessd raises on purpose."""
+
+
+class InputError(EdgeSSDError):
+    """A picture, video, folder, URL or array cannot be used."""
+
+
+class OptionError(EdgeSSDError):
+    """An option, a name, or a combination of options is not valid."""
+
+
+class ModelError(EdgeSSDError):
+    """A model file cannot be read, or is not of a kind that edgessd runs."""
+
+
+class SpecError(ModelError):
+    """The description (`ModelSpec`) inside a model file is missing, damaged or does not fit it."""
+
+
+class DownloadError(EdgeSSDError):
+    """A file could not be fetched, or what came does not have the expected checksum."""
+
+
+class DependencyError(EdgeSSDError, ImportError):
+    """An optional package or a system library is missing."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'a', 'b'?)` for the known names nearest to `name`, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f" (did you mean {', '.join(map(repr, near))}?)" if near else ""
+
+
+def missing_extra(package: str, extra: str) -> DependencyError:
+    """Return the error for an optional package that is not installed, with the pip command."""
+    return DependencyError(f"{package} is not installed: pip install 'edgessd[{extra}]'")

@@ -1,0 +1,213 @@
+"""One picture in, one array out: `load_image`.
+
+Whatever the source, the result is the same kind of array, and whatever goes wrong is an InputError
+of one line that names the source and says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgessd._cv2 import cv2
+from edgessd.errors import InputError
+from edgessd.io import formats
+from edgessd.io._quiet import quiet_decoders
+from edgessd.io.files import printable
+from edgessd.io.remote import fetch_bytes, is_url, shown_url, url_scheme
+
+Image: TypeAlias = NDArray[np.uint8]
+"""A picture: uint8 [H, W, 3], BGR."""
+
+MAX_PIXELS = 178_956_970
+"""Largest picture that is decoded (half a gigabyte as BGR); the environment's EDGESSD_MAX_PIXELS overrides it."""
+
+MIN_SIDE = 2
+_HEAD = 1 << 16
+
+
+def load_image(source: Any, *, timeout: float = 10.0, max_bytes: int = 64 * 2**20) -> Image:
+    """Read a picture and return it as uint8 [H, W, 3], BGR, contiguous, upright.
+
+    source: a path; an http or https address; the bytes of an image file; an array (H x W grey,
+        H x W x 1 grey, H x W x 3 BGR or H x W x 4 BGRA; uint8, uint16, or float of 0..1); or a PIL image.
+        EXIF orientation is honoured for files, bytes and PIL images; transparency is dropped; of an
+        animation the first frame is taken.
+    timeout: seconds that an address may take, from the name to the last byte.
+    max_bytes: how large the file at an address may be.
+
+    A contiguous uint8 BGR array is returned as it is, not copied: do not draw on the result unless you
+    may draw on the source. Raises InputError for everything that is not a usable picture.
+    """
+    if isinstance(source, str) and is_url(source):
+        return decode_image(fetch_bytes(source, timeout=timeout, max_bytes=max_bytes), name=shown_url(source))
+    if isinstance(source, str | os.PathLike):
+        return decode_image(_read_file(source), name=printable(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode_image(bytes(source), name=f"{len(bytes(source))} bytes")
+    if isinstance(source, np.ndarray):
+        return from_array(source)
+    if hasattr(source, "convert") and hasattr(source, "__array_interface__"):
+        return _from_pil(source)
+    raise InputError(
+        f"a picture cannot be made from {type(source).__name__}: pass a path, an http(s) address, the bytes of "
+        "a file, a numpy array (H x W x 3, BGR) or a PIL image"
+    )
+
+
+def max_pixels() -> int:
+    """Return the largest number of pixels that a picture may have."""
+    text = os.environ.get("EDGESSD_MAX_PIXELS", "")
+    if not text:
+        return MAX_PIXELS
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"EDGESSD_MAX_PIXELS is {text!r}: set it to a whole number of pixels, such as {MAX_PIXELS}")
+    return int(text)
+
+
+def decode_image(data: bytes, *, name: str) -> Image:
+    """Decode the bytes of an image file; `name` stands for them in messages. Raises InputError."""
+    _check_header(data, name)
+    if formats.truncated(data):
+        raise InputError(f"{name}: the end of this {formats.sniff(data)} is missing: copy or download it again")
+    kind = formats.sniff(data)
+    # WebP's orientation is applied here, because OpenCV does so only since version 4.12.
+    flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if kind == formats.WEBP else 0)
+    with quiet_decoders():
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except (cv2.error, MemoryError):
+            image = None
+    if image is None:
+        if kind in (formats.AVIF, formats.GIF, formats.JP2):
+            raise InputError(
+                f"{name}: damaged, or this OpenCV ({cv2.__version__}) reads no {kind}: convert it to PNG or JPEG"
+            )
+        raise InputError(f"{name}: this {kind} is damaged: copy or download it again")
+    height, width = image.shape[:2]
+    _check_size(width, height, name)
+    if kind == formats.WEBP:
+        image = _upright(image, formats.webp_orientation(data))
+    return np.ascontiguousarray(image, dtype=np.uint8)
+
+
+def from_array(array: NDArray[Any]) -> Image:
+    """Return an array of one of the accepted shapes and dtypes as uint8 [H, W, 3] BGR. Raises InputError."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        hint = ""
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+            hint = ": channels come last, use array.transpose(1, 2, 0)"
+        elif array.ndim == 4:
+            hint = ": pass the pictures of a batch one by one or as a list"
+        raise InputError(f"an array of shape {array.shape} is not a picture (H x W, or H x W x 1, 3 or 4){hint}")
+    height, width = array.shape[:2]
+    _check_size(width, height, f"array of shape {array.shape}")
+    image = _to_uint8(array)
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.repeat(image.reshape(height, width, 1), 3, axis=2)
+    return np.ascontiguousarray(image[:, :, :3])
+
+
+def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return np.asarray(array)
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        # v / 257 rounded to the nearest, in integers: 257 * 255 = 65535.
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype.kind == "f":
+        low, high = float(array.min()), float(array.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise InputError("the array has NaN or infinite values: a picture has 0..1 as float, or 0..255 as uint8")
+        if low < 0 or high > 1:
+            raise InputError(
+                f"the float array has values of {low:g}..{high:g} instead of 0..1: scale it, "
+                "or pass 0..255 as uint8 (array.astype('uint8'))"
+            )
+        return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
+    raise InputError(
+        f"an array of dtype {array.dtype} is not a picture: use uint8 (0..255), uint16 (0..65535) or float (0..1)"
+    )
+
+
+def _from_pil(image: Any) -> Image:
+    width, height = image.size
+    _check_size(width, height, "PIL image")
+    try:
+        orientation = image.getexif().get(0x0112, 1) if hasattr(image, "getexif") else 1
+        if image.mode.startswith("I;16"):
+            pixels = from_array(np.asarray(image).astype(np.uint16))
+        elif image.mode in ("I", "F"):
+            # Pillow's `convert` would cut these at 255; I holds the 16 bits of a PNG, F has no fixed range.
+            values = np.asarray(image)
+            if values.dtype.kind == "i" and (values.min() < 0 or values.max() > 65535):
+                raise InputError("the PIL image of mode I has values beyond 0..65535: scale it and convert it to RGB")
+            pixels = from_array(values.astype(np.uint16) if values.dtype.kind == "i" else values)
+        else:
+            pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8)[:, :, ::-1])
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow decodes late, and fails so
+        raise InputError(f"the PIL image cannot be decoded: {printable(error)}") from error
+    return np.ascontiguousarray(_upright(pixels, orientation))
+
+
+def _upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undo an EXIF orientation (1..8): transpose first for 5..8, then flip."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return image
+
+
+def _read_file(source: str | os.PathLike[str]) -> bytes:
+    shown = printable(source)
+    if isinstance(source, str):
+        scheme = url_scheme(source)
+        if scheme is not None and not Path(source).exists():
+            raise InputError(f"{shown}: {scheme} addresses cannot be read, only http and https; or give a path")
+        if not source:
+            raise InputError("the path of the picture is empty: give the path of an image file")
+    try:
+        with Path(source).open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{shown}: not a regular file: save the picture in a file first")
+            # The head first: a huge file that is no picture, or a huge picture, is refused without reading it.
+            head = file.read(_HEAD)
+            _check_header(head, shown)
+            return head + file.read()
+    except IsADirectoryError:
+        raise InputError(f"{shown}: a folder, not a picture: name a file in it") from None
+    except FileNotFoundError:
+        raise InputError(f"{shown}: no such file: check the path (now in {printable(Path.cwd())})") from None
+    except PermissionError:
+        raise InputError(f"{shown}: no permission to read this file: change its mode or owner") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{shown}: cannot be read: {printable(getattr(error, 'strerror', None) or error)}") from error
+
+
+def _check_header(head: bytes, name: str) -> None:
+    if not head:
+        raise InputError(f"{name}: empty: copy or download it again")
+    if formats.sniff(head) is None:
+        raise InputError(f"{name}: {formats.describe_other(head)}")
+    size = formats.picture_size(head)
+    if size is not None:
+        _check_size(*size, name)
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width < MIN_SIDE or height < MIN_SIDE:
+        raise InputError(f"{name}: {width} x {height} pixels is too small: there is nothing to detect in it")
+    limit = max_pixels()
+    if width * height > limit:
+        raise InputError(
+            f"{name}: {width} x {height} pixels is more than the limit of {limit}: scale it down, "
+            "or raise the limit with EDGESSD_MAX_PIXELS"
+        )

@@ -1,0 +1,86 @@
+"""From what a user names (files, folders, patterns, addresses) to a list of pictures and videos."""
+
+from __future__ import annotations
+
+import glob
+import os
+import urllib.parse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from edgessd.errors import InputError
+from edgessd.io.files import printable
+from edgessd.io.formats import SUFFIXES
+from edgessd.io.remote import url_scheme
+
+Source: TypeAlias = str | os.PathLike[str]
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv", ".mjpeg")
+)
+
+
+def expand(sources: Source | Iterable[Source]) -> list[str | Path]:
+    """Return the pictures and videos that `sources` name, in the order given; addresses stay strings.
+
+    A folder stands for the pictures directly in it, sorted by name; hidden files are left out. A
+    pattern with `*`, `?` or `[...]` stands for the files it matches, sorted (`**` goes into
+    folders). Anything else stands for itself, whether it exists or not: whoever opens it says so.
+    Raises InputError for a folder without pictures, a pattern that matches nothing, or no source at all.
+    """
+    items = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    found: list[str | Path] = []
+    for item in items:
+        if not isinstance(item, str | os.PathLike):
+            raise InputError(f"a source is a path, a pattern or an address, not {type(item).__name__}")
+        found.extend(_expand_one(item))
+    if not found:
+        raise InputError("no pictures are named: give a file, a folder, a pattern or an address")
+    return found
+
+
+def _expand_one(source: Source) -> list[str | Path]:
+    if isinstance(source, str) and url_scheme(source) is not None:
+        return [source]
+    path, shown = Path(source), printable(source)
+    try:
+        if path.is_dir():
+            pictures = sorted(entry for entry in path.iterdir() if _is_picture(entry))
+            if not pictures:
+                raise InputError(
+                    f"{shown}: no pictures in this folder ({' '.join(sorted(SUFFIXES))}): "
+                    f"give another one, or a pattern such as {shown}/**/*.jpg"
+                )
+            return list(pictures)
+        if glob.has_magic(str(source)) and not path.exists():
+            matches = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+            files = [match for match in matches if match.is_file()]
+            if not files:
+                raise InputError(f"{shown}: no file matches this pattern: check the folder and the suffix")
+            return list(files)
+    except OSError as error:
+        raise InputError(f"{shown}: cannot be read: {error.strerror}") from error
+    except ValueError:  # a NUL in the name; whoever opens the file says so
+        pass
+    return [path]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def is_video(source: Source) -> bool:
+    """Whether a path or address names a video, by its suffix (or a stream, by its scheme, such as rtsp)."""
+    text = os.fspath(source)
+    scheme = url_scheme(text)
+    if scheme in ("http", "https"):
+        text = urllib.parse.urlsplit(text).path
+    elif scheme is not None:
+        return is_stream(text)
+    return Path(text).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_stream(source: Source) -> bool:
+    """Whether an address is of a kind that is always live: rtsp, rtmp, udp, tcp, srt or mms."""
+    return url_scheme(os.fspath(source)) in ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "srt", "mms")

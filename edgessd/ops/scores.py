@@ -1,0 +1,73 @@
+"""From class logits to the few (prior, class) pairs whose score passes the threshold.
+
+A score is a rising function of its logit, so a threshold on scores is a threshold on logits: exp()
+is only taken of what passes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Candidates = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
+
+
+def sigmoid(x: Floats) -> Floats:
+    """1 / (1 + exp(-x)), float32; below -80 it stays at exp(-80), so that nothing overflows."""
+    result: Floats = np.float32(1) / (np.float32(1) + np.exp(-np.maximum(x, np.float32(-80))))
+    return result
+
+
+def softmax(x: Floats) -> Floats:
+    """Softmax over the last axis, float32."""
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    result: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+def logit(score: float) -> float:
+    """log(score / (1 - score)); -inf at 0 and inf at 1."""
+    if score <= 0:
+        return -math.inf
+    return math.inf if score >= 1 else math.log(score / (1 - score))
+
+
+def candidates(
+    logits: Floats,
+    scores: Literal["softmax", "sigmoid"],
+    threshold: float,
+    classes: NDArray[np.int64] | None = None,
+) -> Candidates:
+    """Return (prior index, label, score) of all pairs with score > threshold, in the order of priors.
+
+    logits: [P, C + 1] with the background first (softmax) or [P, C] (sigmoid).
+    classes: labels to look at; None means all. The softmax still runs over all of them.
+    """
+    if scores == "sigmoid":
+        return _sigmoid_candidates(logits, threshold, classes)
+    return _softmax_candidates(logits, threshold, classes)
+
+
+def _sigmoid_candidates(logits: Floats, threshold: float, classes: NDArray[np.int64] | None) -> Candidates:
+    columns = logits if classes is None else logits[:, classes]
+    flat = np.ascontiguousarray(columns).reshape(-1)
+    found = np.flatnonzero(flat > np.float32(logit(threshold)))
+    prior, label = np.divmod(found, columns.shape[1])
+    return prior, label if classes is None else classes[label], sigmoid(flat[found])
+
+
+def _softmax_candidates(logits: Floats, threshold: float, classes: NDArray[np.int64] | None) -> Candidates:
+    # score > t means background < 1 - t, so logit > background logit + log(t / (1 - t)): a cheap
+    # test that no candidate fails. The slack covers rounding; the exact test follows.
+    foreground = logits[:, 1:] if classes is None else logits[:, 1 + classes]
+    bound = logits[:, 0] + np.float32(logit(threshold) - 1e-3)
+    rows = np.flatnonzero(foreground.max(axis=1) > bound)
+    table = softmax(logits[rows])[:, 1:]
+    if classes is not None:
+        table = table[:, classes]
+    row, label = np.nonzero(table > threshold)
+    return rows[row], label if classes is None else classes[label], table[row, label]

@@ -1,0 +1,210 @@
+"""Fetching weights once: cache, resume, checksum."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import re
+import string
+import sys
+import time
+import urllib.error
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edgessd.errors import DownloadError
+from edgessd.io.files import printable
+from edgessd.io.remote import failure, is_url, open_url, shown_url
+
+_CHUNK = 1 << 18
+
+
+def cache_folder() -> Path:
+    """Return the folder of fetched files: $EDGESSD_CACHE, else $XDG_CACHE_HOME/edgessd, else ~/.cache/edgessd."""
+    own = os.environ.get("EDGESSD_CACHE")
+    if own:
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "edgessd"
+
+
+def fetch(
+    url: str,
+    sha256_prefix: str,
+    name: str | None = None,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    timeout: float = 30.0,
+    max_bytes: int = 4 * 2**30,
+) -> Path:
+    """Return the local file of `url`; the first call downloads it, with a progress bar on a terminal.
+
+    sha256_prefix: at least 8 hexadecimal digits that the file's SHA-256 starts with, as in the names of
+        PyTorch's weights (`ssd300_vgg16_coco-b556d3b4.pth`). A file in the cache is checked as well.
+    name: of the file in the cache; None takes the last part of the address.
+    cache: folder; None is `cache_folder()`.
+    timeout: seconds to wait for the server each time, not for the whole.
+    max_bytes: a file that grows beyond this is given up.
+
+    A download that was cut goes on where it stopped, when the server can do that. Several processes may
+    fetch the same file at once: the first does the work, the others wait for it. Raises DownloadError.
+    """
+    shown = shown_url(url)
+    name = name or Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
+    digest = sha256_prefix.lower()
+    if not 8 <= len(digest) <= 64 or not set(digest) <= set(string.hexdigits):
+        raise DownloadError(f"{shown}: {sha256_prefix!r} is no SHA-256 prefix: give 8 to 64 hexadecimal digits")
+    if not name or name in (".", "..") or re.search(r"[/\\\0]", name):
+        raise DownloadError(f"{shown}: {name!r} is no file name: give one with name=")
+    folder = Path(cache) if cache is not None else cache_folder()
+    target = folder / name
+    if _matches(target, digest):
+        return target
+    by_hand = f"or put the file at {printable(target)} by hand"
+    if not is_url(url):
+        raise DownloadError(f"{shown}: only http and https addresses can be fetched: check it, {by_hand}")
+    with _disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / f".{name}.lock"):
+        if _matches(target, digest):  # another process fetched it while this one waited
+            return target
+        part = folder / f"{name}.{digest[:16]}.part"
+        resumed = part.exists()
+        _download(url, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
+        if resumed and not _matches(part, digest):  # what was there may have been of another file
+            part.unlink()
+            _download(url, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
+        found = _sha256(part)
+        if not found.startswith(digest):
+            part.unlink()
+            raise DownloadError(
+                f"{shown}: what came has the SHA-256 {found[: len(digest)]}... instead of {digest}: "
+                f"try again, {by_hand}"
+            )
+        with _disk(folder):
+            part.replace(target)
+    return target
+
+
+def _download(url: str, part: Path, by_hand: str, *, progress: bool, timeout: float, max_bytes: int) -> None:
+    """Fetch `url` into `part`, going on behind what is already there."""
+    problem = f"{shown_url(url)}: cannot be fetched"
+    try:
+        _attempt(url, part, progress=progress, timeout=timeout, max_bytes=max_bytes)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 416 or not part.exists():
+            raise DownloadError(f"{problem}: {failure(error)}: check the address, {by_hand}") from error
+        # There is nothing behind what is here: it is the whole file already, or too much. The checksum
+        # decides about a whole one; too much starts over.
+        if not _whole(error, part):
+            part.unlink()
+            _download(url, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        kept = f" ({part.stat().st_size} bytes are kept, the next try goes on from there)" if part.exists() else ""
+        raise DownloadError(f"{problem}: {failure(error)}{kept}: try again, {by_hand}") from error
+
+
+@contextlib.contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Tell the disk's errors from the network's, which are OSErrors too."""
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write in {printable(folder)}: {error.strerror or error}: "
+            "set EDGESSD_CACHE to a folder with room that you may write to"
+        ) from error
+
+
+def _matches(path: Path, digest: str) -> bool:
+    try:
+        return path.is_file() and _sha256(path).startswith(digest)
+    except OSError:
+        return False
+
+
+def _whole(error: urllib.error.HTTPError, part: Path) -> bool:
+    """Whether a 416 answer says that the file has exactly the bytes that are there (`Content-Range: bytes */N`)."""
+    match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
+    return match is not None and int(match.group(1)) == part.stat().st_size
+
+
+def _attempt(url: str, part: Path, *, progress: bool, timeout: float, max_bytes: int) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    with open_url(url, timeout=timeout, headers={"Range": f"bytes={have}-"} if have else None) as response:
+        content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+        resumed = response.status == 206 and content_range is not None and int(content_range.group(1)) == have
+        if response.status == 206 and not resumed:
+            raise http.client.HTTPException("the server sent another range than was asked for")
+        start = have if resumed else 0  # a server without ranges sends the whole file again
+        announced = response.headers.get("Content-Length", "")
+        total = start + int(announced) if announced.isdigit() else None
+        with _disk(part.parent):
+            file = part.open("ab" if resumed else "wb")
+        with file, _bar(part.name, start, total, enabled=progress) as advance:
+            received = start
+            while received <= max_bytes and (chunk := response.read1(_CHUNK)):
+                with _disk(part.parent):
+                    file.write(chunk)
+                received += len(chunk)
+                advance(len(chunk))
+    if received > max_bytes:
+        part.unlink()
+        raise DownloadError(f"{shown_url(url)}: larger than {max_bytes} bytes: check the address")
+    if total is not None and received < total:
+        raise ConnectionResetError("the connection was cut")
+
+
+@contextlib.contextmanager
+def _bar(name: str, start: int, total: int | None, *, enabled: bool) -> Iterator[Callable[[int], None]]:
+    """Give a function that moves a progress bar on stderr; without a terminal it does nothing."""
+    if not enabled or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name.rsplit(".", 2)[0], total=total, completed=start)
+        yield lambda count: bar.advance(task, count)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold a lock between processes; the operating system frees it when its holder ends, however it ends."""
+    with _disk(path.parent):
+        file = path.open("a+b")
+    with file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            while True:
+                with contextlib.suppress(OSError):
+                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+                    break
+                time.sleep(0.1)
+        else:
+            import fcntl
+
+            with contextlib.suppress(OSError):  # some network drives know no locks; the checksum still guards
+                fcntl.flock(file, fcntl.LOCK_EX)
+        # Closing the file frees the lock. The file itself stays: if it were removed, two processes
+        # could hold locks on two files of the same name.
+        yield

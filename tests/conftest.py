@@ -1,0 +1,20 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Data and weights of development, beside the project; a user does not have them."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip("needs the development data beside the project (../shared)")
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

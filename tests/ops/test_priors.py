@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+
+from edgessd.errors import OptionError
+from edgessd.ops.priors import (
+    PUBLISHED,
+    SSD300_MAPS,
+    caffe_priors,
+    explicit_priors,
+    inside_mask,
+    kept_count,
+    layer_ablation_priors,
+    linear_scales,
+    multibox_priors,
+    paper_priors,
+    prior_boxes,
+    ratio_ablation_priors,
+    tensorflow_priors,
+    torchvision_priors,
+)
+
+TF_MAPS = [(side, side) for side in (19, 10, 5, 3, 2, 1)]
+
+# Counts: Liu et al. 2016, sections 2.2, 3.1 (SSD300, SSD512) and tables 2 and 3; Szegedy et al.
+# 2014 (MultiBox); TensorFlow Object Detection API, ssdlite_mobilenet_v2_coco.
+COUNTS = [
+    ("ssd300-paper", 8732),
+    ("ssd300-caffe", 8732),
+    ("ssd512-caffe", 24564),
+    ("ratios-1", 3880),
+    ("ratios-1,2", 7760),
+    ("ratios-1,2,3", 8732),
+    ("layers-1", 8664),
+    ("layers-2", 9025),
+    ("layers-3", 9864),
+    ("layers-4", 8942),
+    ("layers-5", 8764),
+    ("layers-6", 8732),
+    ("multibox", 1420),
+    ("ssdlite300-tensorflow", 1917),
+]
+
+
+@pytest.mark.parametrize(("name", "count"), COUNTS)
+def test_published_tables_have_exactly_the_published_number_of_priors(name, count):
+    _, table = PUBLISHED[name]
+    assert table().count == count
+    assert prior_boxes(table()).shape == (count, 4)
+    assert prior_boxes(table()).dtype == np.float32
+    assert (prior_boxes(table())[:, 2:] > 0).all()
+
+
+def test_linear_scales_are_the_papers():
+    # Section 2.2: s_min 0.2, s_max 0.9, m = 6; section 3.1: conv4_3 gets 0.1.
+    assert linear_scales(6) == pytest.approx([0.2, 0.34, 0.48, 0.62, 0.76, 0.90, 1.04])
+    firsts = [level.boxes[0][0] for level in paper_priors().levels]
+    assert firsts == pytest.approx([0.1, 0.34, 0.48, 0.62, 0.76, 0.90])
+    assert linear_scales(1) == [0.2, 0.2]
+
+
+def test_caffe_sizes_are_the_releases():
+    firsts = [level.boxes[0][0] * 300 for level in caffe_priors(300).levels]
+    assert firsts == pytest.approx([30, 60, 111, 162, 213, 264])
+    extra = caffe_priors(300).levels[5].boxes[1][0] * 300
+    assert extra == pytest.approx((264 * 315) ** 0.5)
+    # conv4_3 has 38 cells of 8 pixels, 304 in all: the last centre lies at 37.5 * 8 = 300.
+    assert prior_boxes(caffe_priors(300))[: 38 * 38 * 4, 0].max() == pytest.approx(1.0)
+
+
+def test_a_cell_has_ratio_1_the_extra_box_then_each_ratio_and_its_inverse():
+    cell = paper_priors().levels[1].boxes
+    ratios = [width / height for width, height in cell]
+    assert ratios == pytest.approx([1, 1, 2, 1 / 2, 3, 1 / 3])
+    areas = [width * height for width, height in cell]
+    assert areas == pytest.approx([0.34**2, 0.34 * 0.48, *[0.34**2] * 4])
+
+
+def test_order_is_level_row_column_box():
+    spec = explicit_priors([(1, 2), (2, 1)], [[(0.1, 0.2), (0.3, 0.4)], [(0.5, 0.6)]])
+    expected = [
+        [0.25, 0.5, 0.1, 0.2],
+        [0.25, 0.5, 0.3, 0.4],
+        [0.75, 0.5, 0.1, 0.2],
+        [0.75, 0.5, 0.3, 0.4],
+        [0.5, 0.25, 0.5, 0.6],
+        [0.5, 0.75, 0.5, 0.6],
+    ]
+    np.testing.assert_allclose(prior_boxes(spec), expected, rtol=1e-6)
+
+
+def test_clip_cuts_corners_and_leaves_inner_priors_alone():
+    kept, cut = prior_boxes(paper_priors()), prior_boxes(paper_priors(clip=True))
+    inside = inside_mask(paper_priors())
+    np.testing.assert_allclose(cut[inside], kept[inside], atol=1e-6)
+    low, high = cut[:, :2] - cut[:, 2:] / 2, cut[:, :2] + cut[:, 2:] / 2
+    assert low.min() >= -1e-6
+    assert high.max() <= 1 + 1e-6
+    assert (cut[~inside, 2:] < kept[~inside, 2:] - 1e-6).any(axis=1).all()
+
+
+def test_boundary_priors_can_be_left_out():
+    spec = paper_priors(exclude_boundary=True)
+    assert spec.count == 8732
+    assert kept_count(paper_priors()) == 8732
+    boxes = prior_boxes(spec)[inside_mask(spec)]
+    assert kept_count(spec) == len(boxes) < 8732
+    assert (boxes[:, :2] - boxes[:, 2:] / 2).min() >= -1e-5
+    assert (boxes[:, :2] + boxes[:, 2:] / 2).max() <= 1 + 1e-5
+
+
+def test_tensorflow_rule_by_hand():
+    # models/weights README: first level (0.1, 1), (0.2, 2), (0.2, 0.5); others 1, 2, 1/2, 3, 1/3, extra.
+    first, second, *_, last = tensorflow_priors(TF_MAPS).levels
+    assert first.boxes == pytest.approx(np.array([(0.1, 0.1), (0.2 * 2**0.5, 0.2 / 2**0.5), (0.2 / 2**0.5, 0.2 * 2**0.5)]))
+    assert second.boxes[0] == pytest.approx((0.35, 0.35))
+    assert second.boxes[5] == pytest.approx(((0.35 * 0.5) ** 0.5,) * 2)
+    assert last.boxes[5] == pytest.approx(((0.95 * 1.0) ** 0.5,) * 2)
+
+
+def test_tensorflow_rule_matches_the_published_anchors(shared):
+    from safetensors.numpy import load_file
+
+    anchors = load_file(shared / "weights" / "ssdlite_mobilenet_v2_coco.safetensors")["anchors"]
+    ours = prior_boxes(tensorflow_priors(TF_MAPS))
+    corners = np.concatenate([ours[:, 1::-1] - ours[:, :1:-1] / 2, ours[:, 1::-1] + ours[:, :1:-1] / 2], axis=1)
+    np.testing.assert_allclose(corners, anchors, atol=5e-5)
+
+
+def test_torchvision_rule_cuts_sizes_to_the_picture():
+    spec = torchvision_priors([(1, 1)], [[3.0]], scales=[0.9, 1.0])
+    assert max(max(box) for box in spec.levels[0].boxes) == 1.0
+    free = torchvision_priors([(1, 1)], [[3.0]], scales=[0.9, 1.0], clip=False)
+    assert max(max(box) for box in free.levels[0].boxes) > 1.5
+
+
+def test_layers_of_the_ablation_keep_the_cells_own_boxes_first():
+    full, fewer = layer_ablation_priors(6), layer_ablation_priors(3)
+    for own, stacked in zip(full.levels[:3], fewer.levels, strict=True):
+        assert stacked.boxes[: len(own.boxes)] == own.boxes
+
+
+def test_multibox_has_eleven_boxes_a_cell_and_one_of_the_whole_picture():
+    levels = multibox_priors().levels
+    assert [len(level.boxes) for level in levels] == [11, 11, 11, 11, 11, 1]
+    assert levels[-1].boxes == ((1.0, 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: caffe_priors(400), "300 and 512"),
+        (lambda: layer_ablation_priors(0), "1 to 6"),
+        (lambda: ratio_ablation_priors("4"), "aspect-ratio sets"),
+        (lambda: explicit_priors([(1, 1)], []), "one for each"),
+        (lambda: paper_priors(SSD300_MAPS, [[2.0]]), "1 ratios for 6"),
+        (lambda: torchvision_priors([(1, 1)], [[2.0]], scales=[0.1]), "2 scales"),
+    ],
+)
+def test_wrong_arguments_are_named(call, message):
+    with pytest.raises(OptionError, match=message):
+        call()
+
+
+def test_the_table_is_read_only_because_it_is_shared():
+    with pytest.raises(ValueError, match="read-only"):
+        prior_boxes(paper_priors())[0] = 0

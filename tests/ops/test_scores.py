@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from edgessd.ops.scores import candidates, logit, sigmoid, softmax
+
+
+def reference(logits, kind, threshold):
+    values = logits.astype(np.float64)
+    if kind == "sigmoid":
+        table = 1 / (1 + np.exp(-values))
+    else:
+        powers = np.exp(values - values.max(axis=1, keepdims=True))
+        table = (powers / powers.sum(axis=1, keepdims=True))[:, 1:]
+    return table, np.argwhere(table > threshold)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("threshold", [0.0, 0.001, 0.05, 0.3, 0.5, 0.9, 1.0])
+def test_thresholding_logits_finds_exactly_what_thresholding_scores_finds(rng, kind, threshold):
+    logits = rng.normal(0, 3, (400, 7)).astype(np.float32)
+    table, pairs = reference(logits, kind, threshold)
+    assert threshold == 0 or np.abs(table - threshold).min() > 1e-7, "a tie would make the test unfair"
+    prior, label, score = candidates(logits, kind, threshold)
+    assert np.stack([prior, label], axis=1).tolist() == pairs.tolist()
+    np.testing.assert_allclose(score, table[tuple(pairs.T)], rtol=1e-5)
+    assert score.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_a_choice_of_classes_changes_no_score(rng, kind):
+    logits = rng.normal(0, 3, (200, 6)).astype(np.float32)
+    prior, label, score = candidates(logits, kind, 0.2)
+    chosen = np.isin(label, [1, 3])
+    some = candidates(logits, kind, 0.2, np.array([1, 3]))
+    for got, expected in zip(some, (prior[chosen], label[chosen], score[chosen]), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_nothing_passes(kind):
+    prior, label, score = candidates(np.full((5, 4), -9, np.float32) + np.eye(5, 4) * 0, kind, 0.5)
+    assert len(prior) == len(label) == len(score) == 0
+
+
+def test_extreme_logits_do_not_overflow():
+    extreme = np.array([-1e4, 0, 1e4], np.float32)
+    assert sigmoid(extreme).tolist() == pytest.approx([0, 0.5, 1])
+    assert softmax(extreme).tolist() == [0, 0, 1]
+
+
+def test_logit_is_the_inverse_of_the_sigmoid():
+    assert logit(0.5) == 0
+    assert sigmoid(np.float32([logit(0.3)]))[0] == pytest.approx(0.3)
+    assert logit(0) == -np.inf
+    assert logit(1) == np.inf

@@ -1,0 +1,138 @@
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgessd.errors import EdgeSSDError, SpecError
+from edgessd.ops.priors import caffe_priors, explicit_priors
+from edgessd.spec import (
+    ArchitectureSpec,
+    ExtraLayer,
+    InputSpec,
+    ModelSpec,
+    PriorLevel,
+    PriorSpec,
+    Provenance,
+    QuantizationSpec,
+    Thresholds,
+)
+
+SPEC = ModelSpec(
+    name="test",
+    input=InputSpec(
+        width=300,
+        height=200,
+        dtype="uint8",
+        mean=(128, 128, 128),
+        scale=(127.5,) * 3,
+        quantization_scale=1 / 127.5,
+        quantization_zero_point=128,
+    ),
+    classes=("cat", "dog"),
+    priors=caffe_priors(300),
+    scores="softmax",
+    defaults=Thresholds(score_threshold=0.5),
+    architecture=ArchitectureSpec(
+        backbone="timm:x", head="ssd", backbone_options={"out_strides": (8, 16)}, extras=(ExtraLayer(hidden=1, channels=2),)
+    ),
+    quantization=QuantizationSpec(method="ptq", tool="t", calibration_images=3),
+    provenance=Provenance(metrics={"coco/AP": 30.0}),
+)
+
+
+def test_json_round_trip():
+    assert ModelSpec.from_json(SPEC.to_json()) == SPEC
+    assert ModelSpec.from_json(SPEC.to_json().encode()) == SPEC
+    assert json.loads(SPEC.to_json())["schema"] == 1
+
+
+def test_logits_have_a_background_column_for_softmax_only():
+    assert SPEC.num_logits == 3
+    assert msgspec.structs.replace(SPEC, scores="sigmoid").num_logits == 2
+
+
+def changed(path, value):
+    document = json.loads(SPEC.to_json())
+    *parents, last = path.split(".")
+    place = document
+    for key in parents:
+        place = place[int(key) if key.isdigit() else key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("", "cannot be read"),
+        ("[]", "cannot be read"),
+        ("{}", "schema"),
+        (b"\xff\xfe", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        (changed("schema", 2), "upgrade edgessd"),
+        (changed("schema", 0), "export the model again"),
+        (changed("schema", "1"), "schema"),
+        (changed("surprise", 1), "unknown field `surprise`"),
+        (changed("input.surprise", 1), r"\$\.input"),
+        (changed("input", ...), "input"),
+        (changed("input.width", 0), r"\$\.input\.width"),
+        (changed("input.width", 10**9), r"\$\.input\.width"),
+        (changed("input.width", "300"), r"\$\.input\.width"),
+        (changed("input.scale", [1, 0, 1]), "scale must not be 0"),
+        (changed("input.quantization_scale", None), "belong together"),
+        (changed("input.dtype", "float32"), "has no quantization scale"),
+        (changed("input.dtype", "float64"), r"\$\.input\.dtype"),
+        (changed("classes", []), r"\$\.classes"),
+        (changed("classes", ["a", "a"]), "differ"),
+        (changed("classes", ["a", ""]), "empty"),
+        (changed("priors.levels", []), r"\$\.priors\.levels"),
+        (changed("priors.levels.0.rows", 8000), "priors"),
+        (changed("priors.levels.0.boxes", [[0, 1]]), r"boxes"),
+        (changed("priors.levels.0.boxes", [[1e300, 1e999]]), "cannot be read"),
+        (changed("coder.center_variance", -1), r"\$\.coder"),
+        (changed("defaults.score_threshold", 1.5), r"\$\.defaults\.score_threshold"),
+        (changed("scores", "tanh"), r"\$\.scores"),
+    ],
+)
+def test_anything_else_is_refused_with_its_path(data, message):
+    with pytest.raises(SpecError, match=message):
+        ModelSpec.from_json(data)
+
+
+def test_integer_inputs_need_a_scale():
+    with pytest.raises(ValueError, match="needs a quantization scale"):
+        InputSpec(width=1, height=1, dtype="int8")
+
+
+def test_more_priors_than_fit_in_memory_are_refused():
+    level = PriorLevel(rows=1000, columns=1000, boxes=((0.1, 0.1),) * 3)
+    with pytest.raises(ValueError, match="3000000 priors"):
+        PriorSpec(levels=(level,))
+
+
+def test_numpy_lists_make_plain_floats():
+    assert ModelSpec.from_json(
+        msgspec.structs.replace(SPEC, priors=explicit_priors([(1, 1)], [[(0.5, 0.25)]])).to_json()
+    ).priors.levels[0].boxes == ((0.5, 0.25),)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_raise_only_our_errors(data):
+    with pytest.raises(EdgeSSDError):
+        ModelSpec.from_json(data)
+
+
+TEXT = SPEC.to_json()
+
+
+@given(st.integers(0, len(TEXT) - 1), st.integers(0, 6), st.text(max_size=6))
+def test_damaged_specs_raise_only_our_errors(position, length, replacement):
+    try:
+        ModelSpec.from_json(TEXT[:position] + replacement + TEXT[position + length :])
+    except EdgeSSDError:
+        pass
