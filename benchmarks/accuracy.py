@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from edgessd import Detections, Detector
+from edgessd.datasets import LabelledSet, load_coco, load_voc
 from edgessd.errors import EdgeSSDError
 from edgessd.evaluation.coco import coco_ap
-from edgessd.evaluation.data import LabelledSet, load_coco, load_voc
 from edgessd.evaluation.voc import voc_ap
 
 

@@ -40,7 +40,8 @@ def test_every_stage_is_timed():
 
 
 @pytest.mark.parametrize(
-    ("options", "count"), [({}, 1), ({"score_threshold": 0.95}, 0), ({"classes": ["dog"]}, 0), ({"classes": ["cat"]}, 1)]
+    ("options", "count"),
+    [({}, 1), ({"score_threshold": 0.95}, 0), ({"classes": ["dog"]}, 0), ({"classes": ["cat"]}, 1)],
 )
 def test_options(options, count):
     assert len(fake(**options)(BLANK)) == count

@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import msgspec
@@ -35,7 +36,10 @@ SPEC = ModelSpec(
     scores="softmax",
     defaults=Thresholds(score_threshold=0.5),
     architecture=ArchitectureSpec(
-        backbone="timm:x", head="ssd", backbone_options={"out_strides": (8, 16)}, extras=(ExtraLayer(hidden=1, channels=2),)
+        backbone="timm:x",
+        head="ssd",
+        backbone_options={"out_strides": (8, 16)},
+        extras=(ExtraLayer(hidden=1, channels=2),),
     ),
     quantization=QuantizationSpec(method="ptq", tool="t", calibration_images=3),
     provenance=Provenance(metrics={"coco/AP": 30.0}),
@@ -132,7 +136,5 @@ TEXT = SPEC.to_json()
 
 @given(st.integers(0, len(TEXT) - 1), st.integers(0, 6), st.text(max_size=6))
 def test_damaged_specs_raise_only_our_errors(position, length, replacement):
-    try:
+    with contextlib.suppress(EdgeSSDError):
         ModelSpec.from_json(TEXT[:position] + replacement + TEXT[position + length :])
-    except EdgeSSDError:
-        pass

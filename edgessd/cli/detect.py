@@ -23,7 +23,9 @@ STAGES = ("read", "preprocess", "run", "postprocess")
 
 
 def detect(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Pictures, URLs, folders, globs or videos.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, URLs, folders, globs or videos.")
+    ],
     model: options.Model = None,
     runtime: options.Runtime = None,
     threads: options.Threads = None,
@@ -48,8 +50,9 @@ def detect(
             records.append(_record(frame))
             output.add(frame.source, frame.number, frame.image, frame.detections)
     console = Console()
-    console.print(_table(records), overflow="fold")
-    if timings:
+    if records:
+        console.print(_table(records))
+    if timings and records:
         console.print(timing_table(records))
     if json_file is not None:
         document = {"model": detector.spec.name, "results": records, "failures": [str(error) for error in failures]}

@@ -1,1 +1,6 @@
-"""How good the detections are: VOC and COCO metrics on labelled pictures, without torch."""
+"""How good detections are: VOC and COCO figures, curves, confusion and error analysis on labelled pictures; no torch."""
+
+from edgessd.evaluation.detections import detect_all, load_detections, save_detections
+from edgessd.evaluation.report import Evaluation, evaluate
+
+__all__ = ["Evaluation", "detect_all", "evaluate", "load_detections", "save_detections"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from edgessd.datasets import LabelledSet
 from edgessd.errors import missing_extra
-from edgessd.evaluation.data import LabelledSet
 from edgessd.results import Detections
 
 NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR1", "AR10", "AR100")

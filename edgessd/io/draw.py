@@ -24,11 +24,13 @@ def draw_detections(
     names: Sequence[str],
     *,
     copy: bool = True,
+    avoid: Sequence[Rect] = (),
 ) -> NDArray[np.uint8]:
     """Draw detections on a picture and return it.
 
     image: uint8 [H, W, 3], BGR. boxes: [N, 4], x1 y1 x2 y2 in pixels. labels: [N], they choose the
     colours. scores: [N], 0..1. names: N names, one a detection.
+    avoid: parts of the picture (x1, y1, x2, y2 in pixels) that labels should stay away from.
     copy: draw on a copy; False draws on `image` itself, which must then be writable and contiguous.
 
     Lines and letters grow with the picture. Where objects crowd so much that more than half of a
@@ -49,7 +51,7 @@ def draw_detections(
     for index in sorted(rects, key=lambda i: -_area(rects[i])):
         _draw_box(canvas, rects[index], class_color(int(labels[index])), line)
     # The surest detections choose the place of their label first.
-    taken: list[Rect] = []
+    taken: list[Rect] = list(avoid)
     for index in sorted(rects, key=lambda i: -float(scores[i])):
         rect = rects[index]
         font = _font_size(rect, size)

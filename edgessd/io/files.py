@@ -64,10 +64,12 @@ def temporary_beside(target: Path) -> Path:
 
 def check_writable(target: Path) -> None:
     """Raise InputError when `target` is a folder, or its folder is missing or cannot be written to."""
-    if target.name == "" or target.is_dir():
-        raise InputError(f"{printable(target)} is a folder: give the name of a file in it")
     folder = target.parent
-    if not folder.is_dir():
+    with writing(target):
+        is_folder, has_folder = target.is_dir(), folder.is_dir()
+    if target.name == "" or is_folder:
+        raise InputError(f"{printable(target)} is a folder: give the name of a file in it")
+    if not has_folder:
         raise InputError(f"cannot write {printable(target)}: there is no folder {printable(folder)}, make it first")
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write {printable(target)}: no permission to write in {printable(folder)}")
@@ -78,5 +80,6 @@ def writing(target: Path) -> Iterator[None]:
     """Turn the operating system's refusals (disk full, no permission, name too long) into InputError."""
     try:
         yield
-    except OSError as error:
-        raise InputError(f"cannot write {printable(target)}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {printable(target)}: {reason}") from error

@@ -6,6 +6,7 @@ into half a grey picture), so they are read here, from the headers alone.
 
 from __future__ import annotations
 
+import codecs
 import struct
 from collections.abc import Iterator
 
@@ -77,7 +78,7 @@ def _is_text(head: bytes) -> bool:
     if any(byte < 32 and byte not in b"\t\r\n\f\x1b" for byte in head):
         return False
     try:
-        head[:-3].decode("utf-8")  # the last character may be cut
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # which allows a cut last character
     except UnicodeDecodeError:
         return False
     return True

@@ -52,7 +52,8 @@ def load_image(source: Any, *, timeout: float = 10.0, max_bytes: int = 64 * 2**2
         return decode_image(bytes(source), name=f"{len(bytes(source))} bytes")
     if isinstance(source, np.ndarray):
         return from_array(source)
-    if hasattr(source, "convert") and hasattr(source, "__array_interface__"):
+    # Asked of the class: on a PIL image the attribute itself decodes the file, and may fail.
+    if hasattr(source, "convert") and hasattr(type(source), "__array_interface__"):
         return _from_pil(source)
     raise InputError(
         f"a picture cannot be made from {type(source).__name__}: pass a path, an http(s) address, the bytes of "
@@ -174,10 +175,10 @@ def _read_file(source: str | os.PathLike[str]) -> bytes:
         if not source:
             raise InputError("the path of the picture is empty: give the path of an image file")
     try:
+        mode = Path(source).stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or device may never end
+            raise InputError(f"{shown}: not a regular file: save the picture in a file first")
         with Path(source).open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{shown}: not a regular file: save the picture in a file first")
             # The head first: a huge file that is no picture, or a huge picture, is refused without reading it.
             head = file.read(_HEAD)
             _check_header(head, shown)

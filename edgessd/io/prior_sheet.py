@@ -29,7 +29,12 @@ def _panel(number: int, level: PriorLevel) -> NDArray[np.uint8]:
     step_x, step_y = level.step or (1 / level.columns, 1 / level.rows)
     center_x, center_y = (level.columns // 2 + 0.5) * step_x, (level.rows // 2 + 0.5) * step_y
     reach = max(
-        0.5, *(abs(c - 0.5) + length / 2 for box in level.boxes for c, length in zip((center_x, center_y), box, strict=True))
+        0.5,
+        *(
+            abs(c - 0.5) + length / 2
+            for box in level.boxes
+            for c, length in zip((center_x, center_y), box, strict=True)
+        ),
     )
     scale = side / (2 * reach)
     panel = np.full((PANEL + MARGIN, PANEL, 3), 255, np.uint8)

@@ -101,7 +101,7 @@ def _quoted(url: str) -> str:
 def failure(error: BaseException) -> str:
     """Say in a few words why an address could not be read."""
     if isinstance(error, urllib.error.HTTPError):
-        if "redirect" in str(error.reason or error.msg).lower() and error.code in (301, 302, 303, 307, 308):
+        if "infinite loop" in str(error.reason):
             return "it redirects in circles"
         known = {401: "it wants a login", 403: "access is refused", 404: "there is nothing at this address"}
         return f"HTTP {error.code}: {known.get(error.code, printable(error.reason))}"
@@ -163,6 +163,8 @@ def fetch_bytes(url: str, *, timeout: float, max_bytes: int) -> bytes:
     result, error = answer
     if isinstance(error, InputError):
         raise error
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
     if isinstance(error, OSError | http.client.HTTPException | ValueError):
         if time.monotonic() >= deadline:
             raise InputError(late) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -207,7 +208,10 @@ def _check_file(path: str, name: str) -> None:
         file = Path(path)
         if file.is_dir():
             raise InputError(f"{name}: a folder, not a video: name a file in it")
-        if file.stat().st_size == 0 and file.is_file():
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe may never end
+            raise InputError(f"{name}: not a regular file: give a file, or the number of a camera to the camera app")
+        if status.st_size == 0:
             raise InputError(f"{name}: empty: copy or download it again")
         if not os.access(path, os.R_OK):
             raise InputError(f"{name}: no permission to read this file: change its mode or owner")

@@ -76,7 +76,9 @@ def linear_scales(levels: int, smallest: float = 0.2, largest: float = 0.9) -> l
     return [smallest + step * k for k in range(levels + 1)]
 
 
-def cell_boxes(scale: float, next_scale: float, ratios: Sequence[float], extra: bool = True) -> list[tuple[float, float]]:
+def cell_boxes(
+    scale: float, next_scale: float, ratios: Sequence[float], extra: bool = True
+) -> list[tuple[float, float]]:
     """Return the (width, height) list of one cell: ratio 1, sqrt(s_k s_{k+1}), then r and 1/r for each ratio.
 
     Width s * sqrt(r), height s / sqrt(r): section 2.2 of the paper.

@@ -111,16 +111,17 @@ def test_boundary_priors_can_be_left_out():
 def test_tensorflow_rule_by_hand():
     # models/weights README: first level (0.1, 1), (0.2, 2), (0.2, 0.5); others 1, 2, 1/2, 3, 1/3, extra.
     first, second, *_, last = tensorflow_priors(TF_MAPS).levels
-    assert first.boxes == pytest.approx(np.array([(0.1, 0.1), (0.2 * 2**0.5, 0.2 / 2**0.5), (0.2 / 2**0.5, 0.2 * 2**0.5)]))
+    assert first.boxes == pytest.approx(
+        np.array([(0.1, 0.1), (0.2 * 2**0.5, 0.2 / 2**0.5), (0.2 / 2**0.5, 0.2 * 2**0.5)])
+    )
     assert second.boxes[0] == pytest.approx((0.35, 0.35))
     assert second.boxes[5] == pytest.approx(((0.35 * 0.5) ** 0.5,) * 2)
     assert last.boxes[5] == pytest.approx(((0.95 * 1.0) ** 0.5,) * 2)
 
 
 def test_tensorflow_rule_matches_the_published_anchors(shared):
-    from safetensors.numpy import load_file
-
-    anchors = load_file(shared / "weights" / "ssdlite_mobilenet_v2_coco.safetensors")["anchors"]
+    safetensors = pytest.importorskip("safetensors.numpy")
+    anchors = safetensors.load_file(shared / "weights" / "ssdlite_mobilenet_v2_coco.safetensors")["anchors"]
     ours = prior_boxes(tensorflow_priors(TF_MAPS))
     corners = np.concatenate([ours[:, 1::-1] - ours[:, :1:-1] / 2, ours[:, 1::-1] + ours[:, :1:-1] / 2], axis=1)
     np.testing.assert_allclose(corners, anchors, atol=5e-5)

@@ -1,0 +1,1 @@
+"""Programs over `Detector`: each is a package that runs with `python -m edgessd.apps.NAME`."""

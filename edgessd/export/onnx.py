@@ -1,0 +1,183 @@
+"""ONNX files: the network as it is (raw logits and offsets), with its spec inside."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+
+from edgessd._files import atomic_path
+from edgessd.errors import ModelError, OptionError, missing_extra
+from edgessd.models.ssd import SSD
+from edgessd.quantization.fold import fold_batch_norm
+from edgessd.spec import METADATA_KEY, ModelSpec
+
+INPUT_NAME = "image"
+
+
+def export_onnx(
+    model: SSD,
+    spec: ModelSpec,
+    path: str | os.PathLike[str],
+    *,
+    opset: int = 18,
+    batch: int | Literal["dynamic"] = "dynamic",
+    slim: bool = True,
+) -> None:
+    """Write `model` as an ONNX file: input `image` [B, 3, H, W] float32, outputs `logits` and `offsets`.
+
+    Batch norms are folded, constant paddings become pads of the convolutions behind them. The spec is in
+    the file's metadata under `edgessd.spec`, the class names (as a JSON object {"0": name, ...}) under
+    `names`. The file is checked, and written whole or not at all. `model` itself is not changed.
+
+    batch: a number fixes B; `dynamic` leaves it open. slim: simplify the graph with onnxslim.
+
+    Raises OptionError for a batch below 1, ModelError where the file cannot be written, DependencyError
+    where onnx, onnxscript or onnxslim is missing.
+    """
+    if batch != "dynamic" and (not isinstance(batch, int) or batch < 1):
+        raise OptionError(f"batch is 'dynamic' or at least 1, not {batch!r}")
+    proto = to_onnx(model, spec, opset=opset, batch=batch, slim=slim)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(proto.SerializeToString())
+    except OSError as error:
+        raise ModelError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def to_onnx(
+    model: SSD, spec: ModelSpec, *, opset: int = 18, batch: int | Literal["dynamic"] = "dynamic", slim: bool = True
+) -> Any:
+    """Return the `onnx.ModelProto` that `export_onnx` writes."""
+    onnx, onnxslim = _import_onnx()
+    # Two pictures: torch.export takes a size of one for a constant even where it is declared dynamic.
+    count = 2 if batch == "dynamic" else batch
+    device = next(model.parameters()).device
+    example = torch.zeros(count, *spec.input.tensor_shape, device=device)
+    folded = fold_batch_norm(model, example)
+    for module in folded.modules():
+        if getattr(module, "inplace", False) is True:
+            # torch.export takes in-place activations apart into many operators, at a tenth of a second each.
+            setattr(module, "inplace", False)  # noqa: B010
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=65535)},) if batch == "dynamic" else None
+    with _quiet():
+        program = torch.onnx.export(
+            folded,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=[INPUT_NAME],
+            output_names=list(spec.output.names),
+            dynamic_shapes=dynamic,
+        )
+        assert program is not None
+        proto = program.model_proto
+        if slim:
+            proto = onnxslim.slim(proto)
+    fold_paddings(proto)
+    _describe(proto, spec)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def _describe(proto: Any, spec: ModelSpec) -> None:
+    """Put the spec and the class names into the metadata, and take the exporter's own notes out."""
+    names = {str(label): name for label, name in enumerate(spec.classes)}
+    del proto.metadata_props[:]
+    for key, value in ((METADATA_KEY, spec.to_json()), ("names", json.dumps(names))):
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
+    proto.producer_name = "edgessd"
+    proto.producer_version = spec.provenance.edgessd
+    proto.doc_string = f"{spec.name}: raw class logits and box offsets of every prior"
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del value.metadata_props[:]
+
+
+def fold_paddings(proto: Any) -> None:
+    """Move every constant zero padding of a map's borders into the convolution behind it, in place.
+
+    ONNX convolutions pad each side on its own, so TensorFlow's SAME needs no node.
+    """
+    import numpy as np
+    import onnx
+
+    constants = {value.name: value for value in proto.graph.initializer}
+    made = {name: node for node in proto.graph.node for name in node.output}
+    readers: dict[str, int] = {}
+    for node in proto.graph.node:
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    outputs = {value.name for value in proto.graph.output}
+    folded = set()
+    for node in proto.graph.node:
+        pad = made.get(node.input[0]) if node.op_type == "Conv" else None
+        if pad is None or pad.op_type != "Pad" or readers[pad.output[0]] != 1 or pad.output[0] in outputs:
+            continue
+        amounts = constants.get(pad.input[1])
+        fill = constants.get(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else None
+        mode = next((onnx.helper.get_attribute_value(a) for a in pad.attribute if a.name == "mode"), b"constant")
+        known_fill = not (len(pad.input) > 2 and pad.input[2]) or fill is not None
+        if amounts is None or not known_fill or mode != b"constant" or (len(pad.input) > 3 and pad.input[3]):
+            continue
+        if fill is not None and np.any(onnx.numpy_helper.to_array(fill)):
+            continue
+        values = onnx.numpy_helper.to_array(amounts).tolist()
+        axes = len(values) // 2
+        begin, end = values[:axes], values[axes:]
+        if axes != 4 or any(begin[:2]) or any(end[:2]) or min(values) < 0:
+            continue
+        attribute = {a.name: a for a in node.attribute}
+        if "auto_pad" in attribute and attribute["auto_pad"].s not in (b"", b"NOTSET"):
+            continue
+        own = list(attribute["pads"].ints) if "pads" in attribute else [0, 0, 0, 0]
+        total = [a + b for a, b in zip(own, [*begin[2:], *end[2:]], strict=True)]
+        if "pads" in attribute:
+            node.attribute.remove(attribute["pads"])
+        node.attribute.append(onnx.helper.make_attribute("pads", total))
+        node.input[0] = pad.input[0]
+        folded.add(pad.output[0])
+    kept = [node for node in proto.graph.node if node.output[0] not in folded]
+    if folded:
+        del proto.graph.node[:]
+        proto.graph.node.extend(kept)
+        used = {name for node in kept for name in node.input} | outputs
+        initializers = [value for value in proto.graph.initializer if value.name in used]
+        del proto.graph.initializer[:]
+        proto.graph.initializer.extend(initializers)
+        infos = [value for value in proto.graph.value_info if value.name not in folded]
+        del proto.graph.value_info[:]
+        proto.graph.value_info.extend(infos)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporters: they print progress, log notices, and warn about their own deprecations."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
+
+
+def _import_onnx() -> tuple[Any, Any]:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  torch.onnx needs it
+        import onnxslim
+    except ImportError as error:
+        raise missing_extra(error.name or "onnx", "export") from None
+    return onnx, onnxslim

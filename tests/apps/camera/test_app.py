@@ -1,0 +1,182 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from edgessd.apps.camera.app import app
+from edgessd.cli import options
+from edgessd.detector import Detector
+from edgessd.errors import InputError, OptionError
+from edgessd.io.video import VideoFile, VideoWriter
+from edgessd.runtimes.fake import FakeRuntime
+
+ROOT = Path(__file__).resolve().parents[3]
+ANSWERS = [("cat", 0.9, (0.1, 0.2, 0.5, 0.8)), ("dog", 0.7, (0.5, 0.5, 0.9, 0.9))]
+
+
+@pytest.fixture(autouse=True)
+def fake_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(
+        options, "load_detector", lambda *_, **__: Detector(FakeRuntime(ANSWERS, classes=("cat", "dog")))
+    )
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.avi"
+    noise = np.random.default_rng(0)
+    with VideoWriter(path, fps=20, size=(320, 240)) as writer:
+        for _ in range(30):
+            writer.write(noise.integers(0, 255, (240, 320, 3), dtype=np.uint8))
+    return path
+
+
+def camera(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def count_frames(path: Path) -> int:
+    with VideoFile(path) as video:
+        return len(list(video))
+
+
+def test_every_frame_of_a_file(clip: Path, tmp_path: Path) -> None:
+    video, report = tmp_path / "out.mp4", tmp_path / "out.json"
+    result = camera("--source", clip, "--output", video, "--json", report, "--no-window")
+    assert result.exit_code == 0, result.output
+    assert count_frames(video) == 30
+    document = json.loads(report.read_text())
+    assert document["source"] == str(clip) and document["error"] is None
+    assert [entry["index"] for entry in document["frames"]] == list(range(30))
+    assert all([found["name"] for found in entry["objects"]] == ["cat", "dog"] for entry in document["frames"])
+    assert document["summary"]["objects"] == {"cat": 30, "dog": 30}
+    assert set(document["summary"]["median_ms"]) == {"capture", "preprocess", "run", "postprocess", "draw", "output"}
+    for line in ("frames      30", "FPS over", "median ms   capture", "objects     cat 30  dog 30", f"wrote {video}"):
+        assert line in result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "out.json", "out.mp4"]
+
+
+def test_boxes_are_in_the_video(clip: Path, tmp_path: Path) -> None:
+    camera("--source", clip, "--output", tmp_path / "out.avi", "--no-window")
+    with VideoFile(tmp_path / "out.avi") as video:
+        frame = list(video)[-1].astype(int)
+    column = frame[100:180, 32]  # the left side of the cat's box: blue, without the noise of the source
+    assert column[:, 0].mean() > column[:, 2].mean() + 100
+
+
+def test_end_after_some_frames(clip: Path, tmp_path: Path) -> None:
+    result = camera("--source", clip, "--output", tmp_path / "out.mp4", "--max-frames", 7, "--no-window")
+    assert result.exit_code == 0 and "frames      7\n" in result.output
+    assert count_frames(tmp_path / "out.mp4") == 7
+
+
+def test_demo_without_a_display_says_so_and_goes_on() -> None:
+    result = camera("--source", "demo", "--max-frames", 3)
+    assert result.exit_code == 0 and "frames      3\n" in result.output
+    assert result.output.count("no window: ") == 1 and "going on without one" in result.output
+
+
+def test_video_that_ends_early_keeps_its_results(clip: Path, tmp_path: Path) -> None:
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) // 2])
+    video, report = tmp_path / "out.mp4", tmp_path / "out.json"
+    result = camera("--source", clip, "--output", video, "--json", report, "--no-window")
+    assert isinstance(result.exception, InputError) and "ended after" in str(result.exception)
+    document = json.loads(report.read_text())
+    assert document["error"] == str(result.exception)
+    assert 5 < len(document["frames"]) < 25
+    assert count_frames(video) == len(document["frames"]) == document["summary"]["frames"]
+
+
+def test_failure_of_ours_keeps_what_was_found_and_is_not_hidden(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaks(FakeRuntime):
+        def run(self, batch: Any) -> Any:
+            if self.calls == 4:
+                raise ZeroDivisionError("a fault")
+            return super().run(batch)
+
+    monkeypatch.setattr(options, "load_detector", lambda *_, **__: Detector(Breaks(ANSWERS, classes=("cat", "dog"))))
+    result = camera("--source", clip, "--output", tmp_path / "o.mp4", "--json", tmp_path / "o.json", "--no-window")
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert count_frames(tmp_path / "o.mp4") == len(json.loads((tmp_path / "o.json").read_text())["frames"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "text"),
+    [
+        (["--source", "no.mp4"], InputError, "no such file"),
+        (["--source", "97"], InputError, "camera 97 cannot be opened"),
+        (["--source", "demo", "--output", "out.gif"], InputError, "videos are written as"),
+        (["--source", "demo", "--output", "no/folder/out.mp4"], InputError, "there is no folder"),
+        (["--source", "demo", "--json", "no/folder/out.json"], InputError, "there is no folder"),
+        (["--source", "{clip}", "--output", "{clip}"], OptionError, "overwrite its own source"),
+    ],
+)
+def test_mistakes_are_found_before_the_work(clip: Path, arguments: list[str], kind: type[Exception], text: str) -> None:
+    result = camera(*[argument.format(clip=clip) for argument in arguments])
+    assert isinstance(result.exception, kind) and text in str(result.exception)
+    assert result.output == ""
+
+
+def test_number_of_frames_must_be_positive() -> None:
+    assert camera("--source", "demo", "--max-frames", 0).exit_code == 2
+
+
+SLOW = """
+import sys, time
+from edgessd.cli import options
+from edgessd.detector import Detector
+from edgessd.runtimes.fake import FakeRuntime
+
+class Slow(FakeRuntime):
+    def run(self, batch):
+        time.sleep(0.05)
+        if self.calls == 2:
+            print("running", flush=True)
+        return super().run(batch)
+
+options.load_detector = lambda *_, **__: Detector(Slow([("cat", 0.9, (0.1, 0.2, 0.5, 0.8))], classes=("cat",)))
+from edgessd.cli.run import run
+run("edgessd.apps.camera.app")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_cleanly(tmp_path: Path, number: int) -> None:
+    video, report = tmp_path / "out.mp4", tmp_path / "out.json"
+    command = [sys.executable, "-c", SLOW, "--source", "demo", "--output", video, "--json", report, "--no-window"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "running\n"
+        time.sleep(0.1)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    frames = len(json.loads(report.read_text())["frames"])
+    assert 2 < frames < 150 and f"frames      {frames}\n" in output
+    assert count_frames(video) == frames
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.mp4"]
+
+
+def test_command_line(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "edgessd.apps.camera", "--source", "no.mp4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no.mp4: no such file") and done.stderr.count("\n") == 1

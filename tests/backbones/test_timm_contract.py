@@ -1,0 +1,92 @@
+"""What every backbone promises, over families of timm: shapes as declared, and the same numbers after export."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from edgessd.export.onnx import to_onnx
+from edgessd.models import create_model
+
+SIZE = 320
+FAMILIES = [
+    "mobilenetv1_100",
+    "mobilenetv2_050",
+    "mobilenetv3_small_050",
+    "mobilenetv4_conv_small_035",
+    "mobileone_s0",
+    "efficientnet_lite0",
+    "mnasnet_small",
+    "lcnet_035",
+    "tinynet_e",
+    "hardcorenas_a",
+    "ghostnet_050",
+    "resnet10t",
+    "resnetv2_18",
+    "skresnet18",
+    "repvgg_a0",
+    "regnetx_002",
+    "convnext_atto",
+    "hrnet_w18_small",
+    "dla46_c",
+    "ese_vovnet19b_slim_dw",
+    "cs3darknet_focus_s",
+    "hgnetv2_b0",
+    "selecsls42",
+    "starnet_s1",
+    "efficientvit_b0",
+    "edgenext_xx_small",
+]
+HEAVY = [
+    "legacy_xception",
+    "xception41",
+    "inception_v3",
+    "densenet121",
+    "repvit_m0_9",
+    "mobilevit_xxs",
+    "fastvit_t8",
+    "pvt_v2_b0",
+    "poolformerv2_s12",
+    "rexnet_100",
+    "swin_tiny_patch4_window7_224",
+    "vit_tiny_patch16_224",
+]
+
+
+def with_plausible_statistics(model: nn.Module) -> nn.Module:
+    """Give the norms the statistics of noise, so that random weights yield numbers of the order of one."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.randn(4, 3, SIZE, SIZE))
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *(pytest.param(name, marks=pytest.mark.slow) for name in HEAVY)])
+def test_ssdlite_on_a_timm_backbone(name):
+    torch.manual_seed(0)
+    model, spec = create_model(
+        "ssdlite", backbone=f"timm:{name}", size=SIZE, classes=["a", "b"], receptive_fields=False
+    )
+    with_plausible_statistics(model)
+    x = torch.randn(1, 3, SIZE, SIZE)
+    with torch.no_grad():
+        maps = model.backbone(x)
+        logits, offsets = model(x)
+
+    assert [level.shape[1] for level in maps] == model.backbone.feature_channels
+    for level, stride in zip(maps, model.backbone.feature_strides, strict=True):
+        # Networks without padding (inception) have fewer cells.
+        assert SIZE // stride * 0.8 <= level.shape[2] <= -(-SIZE // stride)
+    assert logits.shape == (1, spec.priors.count, 3)
+    assert offsets.shape == (1, spec.priors.count, 4)
+
+    session = onnxruntime.InferenceSession(
+        to_onnx(model, spec, batch=1).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    exported = session.run(["logits", "offsets"], {"image": x.numpy()})
+    for ours, theirs in zip((logits, offsets), exported, strict=True):
+        assert 0.01 < float(ours.abs().max()) < 100  # else the comparison would say nothing
+        np.testing.assert_allclose(theirs, ours.numpy(), rtol=0, atol=1e-4)

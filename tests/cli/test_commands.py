@@ -1,0 +1,163 @@
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from edgessd import ModelSpec, __version__, zoo
+from edgessd._cv2 import cv2
+
+
+def edgessd(*arguments, cwd=None):
+    command = [sys.executable, "-m", "edgessd", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
+def fails(done, *parts):
+    """Exit code 2, one line on stderr with these parts, no traceback."""
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    for part in parts:
+        assert part in done.stderr
+
+
+def test_detect_prints_a_table_and_writes_pictures_json_and_csv(tmp_path):
+    done = edgessd(
+        "detect",
+        *zoo.photos(),
+        "--save",
+        tmp_path / "out",
+        "--json",
+        tmp_path / "a.json",
+        "--csv",
+        tmp_path / "a.csv",
+        "--timings",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cat 0.9" in done.stdout
+    assert "postprocess" in done.stdout
+    document = json.loads((tmp_path / "a.json").read_text())
+    assert document["model"] == zoo.DEFAULT_MODEL
+    assert document["failures"] == []
+    assert len(document["results"]) == 4
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    objects = [found for result in document["results"] for found in result["objects"]]
+    assert [row["name"] for row in rows] == [found["name"] for found in objects]
+    assert "cat" in {row["name"] for row in rows}
+    for photo in zoo.photos():
+        drawn = cv2.imread(str(tmp_path / "out" / photo.name))
+        original = cv2.imread(str(photo))
+        assert drawn.shape == original.shape
+        assert (drawn != original).any(axis=2).mean() > 0.005
+
+
+def test_detect_goes_on_past_broken_pictures_and_lists_them_at_the_end(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("text, not a picture")
+    (folder / "c.jpg").write_bytes(zoo.photos()[0].read_bytes()[:5000])
+    cv2.imwrite(str(folder / "b.png"), cv2.imread(str(zoo.photos()[0].parent / "chelsea.png")))
+    done = edgessd("detect", folder, "--json", tmp_path / "a.json")
+    assert done.returncode == 2
+    assert "cat" in done.stdout
+    assert "2 of 3 inputs failed" in done.stderr
+    assert "a.jpg" in done.stderr
+    assert "c.jpg" in done.stderr
+    document = json.loads((tmp_path / "a.json").read_text())
+    assert len(document["results"]) == 1
+    assert len(document["failures"]) == 2
+
+
+def test_detect_in_a_video_writes_a_video(tmp_path):
+    clip = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (451, 300))
+    cat = cv2.imread(str(zoo.photos()[0].parent / "chelsea.png"))
+    for _ in range(5):
+        writer.write(cat)
+    writer.release()
+    done = edgessd("detect", clip, "--save", tmp_path / "out", "--classes", "cat")
+    assert done.returncode == 0, done.stderr
+    assert "5 frames; per frame: cat 1.0" in " ".join(done.stdout.replace("│", " ").split())
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "clip.avi"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    assert capture.read()[0]
+
+
+def test_saving_never_overwrites_the_source(tmp_path):
+    photo = tmp_path / "a.png"
+    photo.write_bytes((zoo.photos()[0].parent / "chelsea.png").read_bytes())
+    before = photo.read_bytes()
+    fails(edgessd("detect", photo, "--save", tmp_path), "overwrite its own source")
+    assert photo.read_bytes() == before
+
+
+def test_two_sources_of_one_name_get_two_files(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), np.zeros((20, 20, 3), np.uint8))
+    done = edgessd("detect", tmp_path / "one" / "a.png", tmp_path / "two" / "a.png", "--save", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a-2.png", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["detect", "missing.jpg"], ["missing.jpg"]),
+        (["detect", "PHOTO", "--model", "ssdlite300"], ["no model 'ssdlite300'", "did you mean"]),
+        (["detect", "PHOTO", "--model", "missing.onnx"], ["no model file missing.onnx"]),
+        (["detect", "PHOTO", "--model", "PHOTO"], ["not a model file"]),
+        (["detect", "PHOTO", "--classes", "ctt"], ["no class 'ctt'", "'cat'"]),
+        (["detect", "PHOTO", "--score-threshold", "7"], ["score_threshold 7"]),
+        (["detect", "PHOTO", "--threads", "0"], ["at least 1"]),
+        (["detect", "PHOTO", "--json", "no/such/folder/a.json"], ["folder"]),
+        (["detect", "PHOTO", "--spec", "missing.json"], ["missing.json cannot be read"]),
+        (["info", "--priors", "--rule", "ssd30-paper"], ["did you mean 'ssd300-paper'"]),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path, arguments, parts):
+    photo = str(zoo.photos()[0])
+    fails(edgessd(*[photo if argument == "PHOTO" else argument for argument in arguments], cwd=tmp_path), *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_exit_code_2():
+    assert edgessd("detect", "--nonsense").returncode == 2
+
+
+def test_debug_shows_the_traceback():
+    done = edgessd("detect", "missing.jpg", "--debug")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_info_and_models():
+    assert ModelSpec.from_json(edgessd("info", "--json").stdout).name == zoo.DEFAULT_MODEL
+    text = edgessd("info").stdout
+    for part in ("uint8 NHWC", "80: person", "1917", "sigmoid", "calibration"):
+        assert part in text
+    assert "(default)" in edgessd("models").stdout
+    assert edgessd("--version").stdout.strip() == f"edgessd {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["19x19", "1,083", "1,917"]),
+        (["--rule", "ssd300-paper"], ["38x38", "5,776", "8,732"]),
+        (["--rule", "ssd512-caffe"], ["64x64", "24,564"]),
+        (["--rule", "ssd300-inside"], ["of them lie inside"]),
+    ],
+)
+def test_priors_are_printed_and_drawn(tmp_path, arguments, parts):
+    picture = tmp_path / "priors.png"
+    done = edgessd("info", "--priors", *arguments, "-o", picture)
+    assert done.returncode == 0, done.stderr
+    for part in parts:
+        assert part in done.stdout
+    sheet = cv2.imread(str(picture))
+    assert sheet.shape[1] == 960
+    assert (sheet != 255).any(axis=2).mean() > 0.05
