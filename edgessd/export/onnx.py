@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -43,6 +44,8 @@ def export_onnx(
     """
     if batch != "dynamic" and (not isinstance(batch, int) or batch < 1):
         raise OptionError(f"batch is 'dynamic' or at least 1, not {batch!r}")
+    if not Path(path).parent.is_dir():
+        raise ModelError(f"cannot write {path}: there is no folder {Path(path).parent}")
     proto = to_onnx(model, spec, opset=opset, batch=batch, slim=slim)
     try:
         with atomic_path(path) as temporary:

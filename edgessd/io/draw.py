@@ -33,7 +33,7 @@ def draw_detections(
     avoid: parts of the picture (x1, y1, x2, y2 in pixels) that labels should stay away from.
     copy: draw on a copy; False draws on `image` itself, which must then be writable and contiguous.
 
-    Lines and letters grow with the picture. Where objects crowd so much that more than half of a
+    Lines and letters grow with the picture. Where objects crowd so much that more than a third of a
     label would lie on labels of surer detections, the box stands without it. Parts outside the
     picture are cut off; boxes that are not finite or lie outside are left out.
     """
@@ -61,7 +61,7 @@ def draw_detections(
             continue
         wide = text_width(text, font) + 2 * _padding(font)
         place = _place(rect, (wide, tall), (width, height), line, taken)
-        if sum(_overlap(place, other) for other in taken) > wide * tall / 2:
+        if sum(_overlap(place, other) for other in taken) > wide * tall / 3:
             continue
         taken.append(place)
         draw_label(canvas, text, place[0], place[1], font, class_color(int(labels[index])))

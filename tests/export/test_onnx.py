@@ -169,7 +169,7 @@ def padded_convolution(pads, *, own=(1, 0, 0, 0), fill=0.0, mode="constant", rea
         nodes,
         "padding",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, "h", "w"]) for name in names],
         [weight, amounts, value],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
