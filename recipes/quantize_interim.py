@@ -27,7 +27,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edgessd import Detector, __version__
 from edgessd.datasets import load_coco
 from edgessd.evaluation.coco import coco_ap
-from edgessd.export.onnx import export_onnx, write
+from edgessd.export.onnx import export_onnx, write_onnx
 from edgessd.io.images import load_image
 from edgessd.io.sources import expand
 from edgessd.models.weights import tensorflow_ssdlite
@@ -191,10 +191,10 @@ def main() -> None:
         export_onnx(model, spec, float_file)
         pictures = [Path(str(item)) for item in expand(args.calibration)]
         model, spec = quantize(float_file, spec, pictures, args.method)
-    write(model, spec, args.output)
+    write_onnx(model, spec, args.output)
     metrics = accuracy(args.output, *args.coco)
     provenance = msgspec.structs.replace(spec.provenance, metrics=metrics)
-    write(model, msgspec.structs.replace(spec, provenance=provenance), args.output)
+    write_onnx(model, msgspec.structs.replace(spec, provenance=provenance), args.output)
     print(f"wrote {args.output} ({args.output.stat().st_size / 1e6:.2f} MB): {metrics}")
 
 

@@ -8,7 +8,10 @@ import typer
 
 from edgessd import __version__
 from edgessd.cli.detect import detect
+from edgessd.cli.doctor import doctor
+from edgessd.cli.evaluate import evaluate
 from edgessd.cli.info import info, models
+from edgessd.cli.train import train
 
 app = typer.Typer(
     name="edgessd",
@@ -21,6 +24,9 @@ app = typer.Typer(
 app.command()(detect)
 app.command()(info)
 app.command()(models)
+app.command()(doctor)
+app.command()(train)
+app.command()(evaluate)
 
 
 def _version(wanted: bool) -> None:

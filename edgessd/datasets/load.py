@@ -50,7 +50,8 @@ def load_dataset(
     """
     records = read_dataset(path, split, images=images, seed=seed)
     if not records.records:
-        raise InputError(f"{_shown(path)}: the split {split!r} has no pictures: choose another")
+        where = "no annotated pictures" if split is None else f"no pictures in the split {split!r}"
+        raise InputError(f"{_shown(path)} has {where}: check the path and the split")
     return build(records, None if classes is None else resolve_classes(classes, records.names))
 
 

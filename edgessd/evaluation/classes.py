@@ -62,6 +62,8 @@ def align(
     if len(detections) != len(truth.samples):
         raise InputError(f"{len(detections)} detections for {len(truth.samples)} pictures: give one for each")
     match = match_classes(truth, model_classes)
+    if not truth.classes:
+        raise InputError("the data has no objects, so there are no classes to evaluate: choose another split")
     if not match.pairs:
         raise InputError(
             f"model and data share no class: the data has {_some(truth.classes)}; the model has {_some(model_classes)}"

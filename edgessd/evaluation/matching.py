@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +82,10 @@ def best_object(flat: Flat, *, same_class: bool = True, allowed: Flags | None = 
     key = flat.image * scale + (flat.label if by_class else 0)
     object_key = flat.object_image * scale + (flat.object_label if by_class else 0)
     order = np.argsort(object_key, kind="stable")
-    ordered = object_key[order]
-    low, high = np.searchsorted(ordered, key, "left"), np.searchsorted(ordered, key, "right")
+    # Where the objects of each key start in `order`: a table, because a search for each detection is slower.
+    edges = np.zeros(int(max(key.max(), object_key.max())) + 2, np.int64)
+    np.cumsum(np.bincount(object_key, minlength=len(edges) - 1), out=edges[1:])
+    low, high = edges[key], edges[key + 1]
     candidates = np.flatnonzero(high > low)
     # Blocks of detections whose pairs fit into memory together.
     ends = np.cumsum((high - low)[candidates])
@@ -132,12 +135,14 @@ def pair_iou(first: Floats, second: Floats) -> Floats:
     tall = np.minimum(first[:, 3], second[:, 3]) - np.maximum(first[:, 1], second[:, 1])
     common = np.maximum(wide, 0) * np.maximum(tall, 0)
     union = box_area(first) + box_area(second) - common
-    return common / np.maximum(union, np.finfo(np.float64).tiny)
+    result: Floats = common / np.maximum(union, np.finfo(np.float64).tiny)
+    return result
 
 
 def box_area(boxes: Floats) -> Floats:
     """Areas [N] of boxes [N, 4] xyxy; 0 for inverted ones."""
-    return np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
+    result: Floats = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
+    return result
 
 
 def first_claims(hit: Flags, which: Ints) -> Flags:
@@ -149,6 +154,6 @@ def first_claims(hit: Flags, which: Ints) -> Flags:
     return result
 
 
-def _join(parts: Sequence[NDArray[np.generic]], dtype: type, columns: int | None = None) -> NDArray[np.generic]:
+def _join(parts: Sequence[NDArray[Any]], dtype: type, columns: int | None = None) -> NDArray[Any]:
     shape = (0,) if columns is None else (0, columns)
     return np.concatenate([np.zeros(shape, dtype), *parts]).astype(dtype, copy=False)

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import torch
 
-from edgessd._files import atomic_path
-from edgessd.errors import ModelError, OptionError, missing_extra
+from edgessd.errors import InputError, ModelError, OptionError, missing_extra
+from edgessd.io.files import write_bytes_atomic
 from edgessd.models.ssd import SSD
 from edgessd.quantization.fold import fold_batch_norm
 from edgessd.spec import METADATA_KEY, ModelSpec
@@ -46,12 +46,19 @@ def export_onnx(
         raise OptionError(f"batch is 'dynamic' or at least 1, not {batch!r}")
     if not Path(path).parent.is_dir():
         raise ModelError(f"cannot write {path}: there is no folder {Path(path).parent}")
-    proto = to_onnx(model, spec, opset=opset, batch=batch, slim=slim)
+    write_onnx(to_onnx(model, spec, opset=opset, batch=batch, slim=slim), spec, path)
+
+
+def write_onnx(proto: Any, spec: ModelSpec, path: str | os.PathLike[str]) -> None:
+    """Write an `onnx.ModelProto` with `spec` and the class names in its metadata, whole or not at all.
+
+    Raises ModelError where the file cannot be written.
+    """
+    describe(proto, spec)
     try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(proto.SerializeToString())
-    except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror or error}") from None
+        write_bytes_atomic(path, proto.SerializeToString())
+    except InputError as error:
+        raise ModelError(str(error)) from None
 
 
 def to_onnx(
@@ -85,12 +92,12 @@ def to_onnx(
         if slim:
             proto = onnxslim.slim(proto)
     fold_paddings(proto)
-    _describe(proto, spec)
+    describe(proto, spec)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def _describe(proto: Any, spec: ModelSpec) -> None:
+def describe(proto: Any, spec: ModelSpec) -> None:
     """Put the spec and the class names into the metadata, and take the exporter's own notes out."""
     names = {str(label): name for label, name in enumerate(spec.classes)}
     del proto.metadata_props[:]

@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from edgessd._files import atomic_path
-from edgessd.errors import ModelError, SpecError
+from edgessd.errors import InputError, ModelError, SpecError
+from edgessd.io.files import atomic_write
 from edgessd.models.ssd import SSD, build_ssd
 from edgessd.spec import METADATA_KEY, ModelSpec
 
@@ -22,9 +22,9 @@ def save_checkpoint(path: str | os.PathLike[str], model: SSD, spec: ModelSpec) -
     """
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
     try:
-        with atomic_path(path) as temporary:
+        with atomic_write(path) as temporary:
             save_file(tensors, temporary, metadata={METADATA_KEY: spec.to_json(), "format": "pt"})
-    except (OSError, SafetensorError) as error:
+    except (InputError, OSError, SafetensorError) as error:
         raise ModelError(f"cannot write the checkpoint {path}: {error}") from None
 
 

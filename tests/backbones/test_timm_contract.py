@@ -23,8 +23,6 @@ FAMILIES = [
     "hardcorenas_a",
     "ghostnet_050",
     "resnet10t",
-    "resnetv2_18",
-    "skresnet18",
     "repvgg_a0",
     "regnetx_002",
     "convnext_atto",
@@ -33,7 +31,6 @@ FAMILIES = [
     "ese_vovnet19b_slim_dw",
     "cs3darknet_focus_s",
     "hgnetv2_b0",
-    "selecsls42",
     "starnet_s1",
     "efficientvit_b0",
     "edgenext_xx_small",
@@ -41,6 +38,9 @@ FAMILIES = [
 HEAVY = [
     "legacy_xception",
     "xception41",
+    "selecsls42",
+    "skresnet18",
+    "resnetv2_18",
     "inception_v3",
     "densenet121",
     "repvit_m0_9",
@@ -55,17 +55,26 @@ HEAVY = [
 
 
 def with_plausible_statistics(model: nn.Module) -> nn.Module:
-    """Give the norms the statistics of noise, so that random weights yield numbers of the order of one."""
+    """Let every norm bring its map to a mean square of one: random weights then yield numbers of that order.
+
+    The statistics of each channel would not do. In a random network all pictures look much the same, and
+    dividing by the little in which they differ magnifies the rounding errors that the test is about.
+    """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        model.train()(torch.randn(4, 3, SIZE, SIZE))
+        model.train()(torch.randn(2, 3, SIZE, SIZE))
+        for norm in norms:
+            norm.running_var.fill_((norm.running_var + norm.running_mean.square()).mean())
+            norm.running_mean.zero_()
     return model.eval()
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *(pytest.param(name, marks=pytest.mark.slow) for name in HEAVY)])
 def test_ssdlite_on_a_timm_backbone(name):
+    # onnxslim is held by tests/export and by the slow cases here; it takes as long as the export itself.
+    slim = name in HEAVY
     torch.manual_seed(0)
     model, spec = create_model(
         "ssdlite", backbone=f"timm:{name}", size=SIZE, classes=["a", "b"], receptive_fields=False
@@ -84,9 +93,10 @@ def test_ssdlite_on_a_timm_backbone(name):
     assert offsets.shape == (1, spec.priors.count, 4)
 
     session = onnxruntime.InferenceSession(
-        to_onnx(model, spec, batch=1).SerializeToString(), providers=["CPUExecutionProvider"]
+        to_onnx(model, spec, batch=1, slim=slim).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     exported = session.run(["logits", "offsets"], {"image": x.numpy()})
     for ours, theirs in zip((logits, offsets), exported, strict=True):
-        assert 0.01 < float(ours.abs().max()) < 100  # else the comparison would say nothing
-        np.testing.assert_allclose(theirs, ours.numpy(), rtol=0, atol=1e-4)
+        largest = float(ours.abs().max())
+        assert 0.01 < largest < 100  # else the comparison would say nothing
+        np.testing.assert_allclose(theirs, ours.numpy(), rtol=0, atol=1e-4 * max(1.0, largest))

@@ -47,7 +47,7 @@ def test_other_things_than_named_tensors_are_refused(tmp_path, content):
 
 
 def test_a_missing_file():
-    with pytest.raises(ModelError, match="no such weights file: nowhere.pth"):
+    with pytest.raises(ModelError, match=r"no such weights file: nowhere\.pth"):
         read_state("nowhere.pth")
 
 

@@ -1,0 +1,138 @@
+"""`edgessd evaluate`: how good a model, or a file of stored detections, is on labelled pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from edgessd.cli import options
+from edgessd.datasets import LabelledSet, load_dataset
+from edgessd.detector import Detector
+from edgessd.errors import InputError, OptionError, did_you_mean
+from edgessd.evaluation import Evaluation, detect_all, load_detections, save_detections
+from edgessd.evaluation import evaluate as measure
+from edgessd.evaluation.report import METRICS, Metric
+from edgessd.io.files import check_writable, write_text_atomic
+from edgessd.results import Detections
+
+# (score threshold, IoU of the suppression, most detections) of the usual protocols.
+PROTOCOLS: dict[Metric, tuple[float, float, int]] = {
+    "coco": (0.01, 0.6, 100),
+    "voc": (0.01, 0.5, 200),
+    "voc07": (0.01, 0.5, 200),
+}
+
+
+def evaluate(
+    model: Annotated[str | None, typer.Argument(help="A bundled model's name or a model file.")] = None,
+    data: Annotated[str, typer.Option(help="Data set: a folder, a COCO .json or a data.yaml; several as a+b.")] = "",
+    split: Annotated[str | None, typer.Option(help="Name, list (.txt) or fraction; default: everything.")] = None,
+    metric: Annotated[str, typer.Option(help="voc07 (11 points), voc (area) or coco.")] = "coco",
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, if it is elsewhere.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Only these classes, separated by commas.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for plots and the error analysis.")] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save-detections", help="Store the detections, to evaluate them again.")
+    ] = None,
+    stored: Annotated[Path | None, typer.Option("--detections", help="Stored detections instead of a model.")] = None,
+    runtime: options.Runtime = None,
+    threads: options.Threads = None,
+    spec: options.Spec = None,
+    score_threshold: Annotated[float | None, typer.Option(help="Lowest score; default 0.01.")] = None,
+    iou_threshold: Annotated[float | None, typer.Option(help="Of the suppression; default coco 0.6, voc 0.5.")] = None,
+    max_detections: Annotated[int | None, typer.Option(help="In one picture; default coco 100, voc 200.")] = None,
+) -> None:
+    """Measure average precision on labelled pictures; optionally plots and error analysis."""
+    console = Console()
+    if not data:
+        raise OptionError("which data? give its folder with --data")
+    if metric not in METRICS:
+        raise OptionError(f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}: use {', '.join(METRICS)}")
+    if stored is not None and (model is not None or save is not None):
+        raise OptionError("--detections takes the place of a model: leave MODEL and --save-detections out")
+    for target in (json_file, save):
+        if target is not None:
+            check_writable(target)
+    truth = load_dataset(data, split, classes=options.class_list(classes), images=images)
+    if limit is not None:
+        truth = truth.take(range(min(limit, len(truth))))
+    if stored is not None:
+        name, model_classes, found = load_detections(stored, truth)
+    else:
+        defaults = PROTOCOLS[metric]
+        given = (score_threshold, iou_threshold, max_detections)
+        chosen = [standard if value is None else value for value, standard in zip(given, defaults, strict=True)]
+        detector = options.load_detector(model, runtime, threads, spec, chosen[0], chosen[1], int(chosen[2]))
+        with detector:
+            name, model_classes = detector.spec.name, detector.spec.classes
+            found = _detect(console, detector, truth)
+        if save is not None:
+            save_detections(save, name, truth, found)
+            console.print(f"stored detections in {save}", highlight=False, soft_wrap=True)
+    result = measure(truth, found, metric, model_classes=model_classes)
+    _print(console, name, result)
+    if json_file is not None:
+        write_text_atomic(
+            json_file, json.dumps({"model": name, "data": data, "split": split, **result.to_dict()}, indent=1) + "\n"
+        )
+    if plots is not None:
+        _write(console, result, plots)
+
+
+def _detect(console: Console, detector: Detector, truth: LabelledSet) -> list[Detections]:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("detecting", total=len(truth))
+        return detect_all(detector, truth, lambda done, _: bar.update(task, completed=done))
+
+
+def _print(console: Console, name: str, result: Evaluation) -> None:
+    table = Table("class", "objects", "AP", "best F1 at score", "precision", "recall", title=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for each in result.classes:
+        label = each.name if each.name == each.model_name else f"{each.name} (model: {each.model_name})"
+        best = ("-", "-", "-") if each.best is None else tuple(f"{value:.2f}" for value in each.best[:3])
+        table.add_row(label, str(each.objects), _percent(each.ap, 1), *best)
+    console.print(table)
+    empty = [each.name for each in result.classes if not each.objects]
+    if empty:
+        console.print(f"no objects, so not in the mean: {', '.join(empty)}", highlight=False)
+    if result.match.missing:
+        counts = ", ".join(f"{each} ({count} objects)" for each, count in result.match.missing.items())
+        console.print(f"not evaluated, because the model does not have them: {counts}", highlight=False)
+    if result.match.unused:
+        console.print(f"classes of the model without a partner in the data: {len(result.match.unused)} (see --json)")
+    figures = ", ".join(
+        f"{key} {'-' if math.isnan(value) else f'{value:.2f}'}" for key, value in result.figures.items()
+    )
+    console.print(
+        f"{name} on {result.images} pictures, {result.metric}, {sum(each.objects > 0 for each in result.classes)} "
+        f"classes: {figures}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _percent(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _write(console: Console, result: Evaluation, folder: Path) -> None:
+    """Write the sheets, and the error analysis that they show as errors.json."""
+    from edgessd.evaluation.plots import write_plots
+
+    if folder.is_file():
+        raise InputError(f"{folder} is a file: give --plots a folder")
+    for path in write_plots(result, folder):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    write_text_atomic(folder / "errors.json", json.dumps(result.errors_dict(), indent=1) + "\n")
+    console.print(f"wrote {folder / 'errors.json'}", highlight=False, soft_wrap=True)

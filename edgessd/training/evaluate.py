@@ -1,0 +1,70 @@
+"""Mean average precision of a network that is being trained, through the one data path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from edgessd.datasets import LabelledSet
+from edgessd.detector import Detector
+from edgessd.errors import InputError
+from edgessd.evaluation.voc import voc_ap
+from edgessd.models.ssd import SSD
+from edgessd.results import Detections
+from edgessd.runtimes.torch import TorchRuntime
+from edgessd.spec import ModelSpec, Thresholds
+
+# The Caffe release's settings for VOC's metric.
+LIMITS = Thresholds(score_threshold=0.01, iou_threshold=0.45, max_detections=200, max_candidates=400)
+
+
+@dataclass(frozen=True)
+class Score:
+    """AP@0.5, 0..1: means over the classes that have objects (NaN where none has), and of each class."""
+
+    voc07: float
+    area: float
+    voc07_by_class: dict[str, float]
+    area_by_class: dict[str, float]
+    unreadable: int = 0
+
+
+def evaluate_network(model: SSD, spec: ModelSpec, truth: LabelledSet, accelerator: Accelerator | None = None) -> Score:
+    """Detect in every picture of `truth` and return the scores; processes share the pictures.
+
+    Pictures that cannot be read count as pictures without detections.
+    """
+    rank, world = (0, 1) if accelerator is None else (accelerator.process_index, accelerator.num_processes)
+    device = None if accelerator is None else str(accelerator.device)
+    runtime = TorchRuntime((model, msgspec.structs.replace(spec, defaults=LIMITS)), device=device)
+    detector = Detector(runtime)
+    found: list[tuple[int, Detections]] = []
+    unreadable = 0
+    for row in range(rank, len(truth.samples), world):
+        try:
+            found.append((row, detector(truth.samples[row].image)))
+        except InputError:
+            unreadable += 1
+            found.append((row, _nothing(spec)))
+    if world > 1:
+        found = gather_object(found)
+    detections = [each for _, each in sorted(found, key=lambda pair: pair[0])]
+    by_class = [voc_ap(truth, detections, eleven_points=eleven) for eleven in (True, False)]
+    seven, area = by_class
+    return Score(_mean(seven.values()), _mean(area.values()), seven, area, unreadable)
+
+
+def _nothing(spec: ModelSpec) -> Detections:
+    empty = np.zeros(0, np.float32)
+    return Detections(empty.reshape(0, 4), empty, np.zeros(0, np.int64), spec.classes, (1, 1))
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

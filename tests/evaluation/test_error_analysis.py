@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+from edgessd.evaluation import evaluate
+from edgessd.evaluation.errors import KINDS, MULTIPLES, class_shares
+from edgessd.evaluation.groups import groups, similar
+from edgessd.evaluation.sensitivity import ASPECTS, SIZES, normalised_ap
+
+BOX, HALF, TOUCH, FAR = (0, 0, 20, 20), (0, 0, 20, 12), (0, 0, 20, 5), (60, 60, 80, 80)
+
+
+@pytest.mark.parametrize(
+    ("objects", "found", "kinds"),
+    [
+        ([], [], []),
+        ([], [(0, BOX, 0.9)], ["background"]),
+        ([(0, BOX)], [(0, BOX, 0.9)], ["correct"]),
+        ([(0, BOX)], [(0, HALF, 0.9)], ["correct"]),
+        ([(0, BOX)], [(0, TOUCH, 0.9)], ["localisation"]),
+        ([(0, BOX)], [(0, (0, 0, 20, 1.8), 0.9)], ["background"]),  # IoU 0.09
+        ([(0, BOX)], [(0, BOX, 0.9), (0, HALF, 0.8)], ["correct", "localisation"]),  # a double
+        ([(1, BOX)], [(0, TOUCH, 0.9)], ["similar"]),  # cat for dog
+        ([(2, BOX)], [(0, BOX, 0.9)], ["other"]),  # cat for car
+        ([(1, BOX), (2, BOX)], [(0, BOX, 0.9)], ["similar"]),  # the likelier excuse goes first
+        ([(0, BOX), (1, BOX)], [(0, TOUCH, 0.9)], ["localisation"]),
+        ([(0, BOX, "difficult")], [(0, BOX, 0.9)], ["left out"]),
+        ([(0, BOX)], [(0, FAR, 0.9)], ["background"]),
+    ],
+)
+def test_kinds_of_error(build, objects, found, kinds):
+    kind = evaluate(*build([(objects, found)]), "voc").error_kinds.kind
+    assert [(*KINDS, "left out")[number] for number in kind] == kinds
+
+
+def test_generic_classes_have_no_groups_and_are_not_alike():
+    assert groups(("RBC", "WBC")) == {"all": [0, 1]}
+    assert not similar(("RBC", "WBC")).any()
+
+
+def test_groups_go_by_the_names_of_voc_and_coco():
+    assert groups(("airplane", "cat", "couch", "person")) == {
+        "all": [0, 1, 2, 3], "animals": [1], "vehicles": [0], "furniture": [2]
+    }  # fmt: skip
+    table = similar(("person", "cat", "aeroplane", "bird", "car", "sofa"))
+    pairs = {(0, 1), (0, 3), (1, 3), (2, 3), (2, 4)}
+    assert {(int(i), int(j)) for i, j in zip(*np.nonzero(table), strict=True) if i < j} == pairs
+    assert (table == table.T).all()
+
+
+def test_curves_by_hand(build):
+    # Two cats: the first is found at 0.9, then comes background, then a double, then the second cat.
+    picture = ([(0, BOX), (0, FAR)], [(0, BOX, 0.9), (0, (0, 60, 9, 69), 0.8), (0, HALF, 0.7), (0, FAR, 0.6)])
+    result = evaluate(*build([picture]), "voc")
+    curve = result.groups[0]
+    at = {count: int(np.argmin(abs(MULTIPLES - count / 2))) for count in (1, 2, 4)}  # 2 objects
+    assert curve.shares[:, at[1]].tolist() == [1, 0, 0, 0, 0]
+    assert curve.shares[:, at[2]].tolist() == [0.5, 0, 0, 0, 0.5]
+    assert curve.shares[:, at[4]].tolist() == [0.5, 0.25, 0, 0, 0.25]
+    assert curve.recall[[at[1], at[4]]].tolist() == [0.5, 1]
+    assert (curve.recall <= curve.weak_recall).all()
+    assert curve.shares.sum(axis=0) == pytest.approx(1)
+    assert curve.wrong[:, -1].tolist() == [0.5, 0, 0, 0.5]
+    assert class_shares(result.error_kinds, 0) == dict(zip(KINDS, (0.5, 0, 0, 0, 0.5), strict=True))
+    assert class_shares(result.error_kinds, 1) is None
+
+
+def test_the_weak_recall_counts_touched_objects(build):
+    result = evaluate(*build([([(0, BOX)], [(0, TOUCH, 0.9)])]), "voc")
+    curve = result.groups[0]
+    assert (curve.recall[-1], curve.weak_recall[-1]) == (0, 1)
+
+
+def test_confusion_by_hand(build):
+    pictures = [
+        ([(0, BOX), (1, FAR)], [(0, BOX, 0.9), (0, FAR, 0.8)]),  # the dog is called a cat
+        ([(1, BOX)], [(1, BOX, 0.9)]),
+        ([(2, BOX)], [(0, (50, 0, 70, 20), 0.9)]),  # a car is missed, a cat seen where nothing is
+        ([(0, BOX, "difficult")], [(0, BOX, 0.9)]),
+    ]
+    # The best F1 of cat is at 0.9; at 0.8 one right of three are too few: so the dog is just missed.
+    assert evaluate(*build(pictures), "voc").confusion.tolist() == [
+        [1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]
+    ]  # fmt: skip
+    pictures[0][1][1] = (0, FAR, 0.95)
+    assert evaluate(*build(pictures), "voc").confusion.tolist() == [
+        [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("true", "objects", "normal", "expected"),
+    [
+        ([], 0, 10, np.nan),
+        ([], 5, 10, 0),
+        ([True], 1, 10, 1),
+        ([True], 2, 10, 0.5),
+        # wrong first, then the only object: recall 1, precision 10 / (10 + 1)
+        ([False, True], 1, 10, 10 / 11),
+        # 1 of 2, wrong, 2 of 2: recall 0.5 at precision 1, then 10 / 11
+        ([True, False, True], 2, 10, 0.5 + 0.5 * 10 / 11),
+    ],
+)
+def test_normalised_ap_by_hand(true, objects, normal, expected):
+    assert normalised_ap(np.array(true, bool), objects, normal) == pytest.approx(expected, nan_ok=True)
+
+
+def test_size_and_shape_bins_have_hoiem_s_shares_and_show_what_is_missed(build):
+    # Twenty wide cats, one a picture, growing; the smallest six are never found.
+    boxes = [(0, 0, 20 + 3 * n, 10 + n) for n in range(20)]
+    pictures = [([(0, box)], [(0, box, 0.9)] if n >= 6 else []) for n, box in enumerate(boxes)]
+    (cat,) = evaluate(*build(pictures), "voc").sensitivity
+    assert [(one.name, one.objects) for one in cat.sizes] == list(zip(SIZES, (2, 4, 8, 4, 2), strict=True))
+    assert [one.ap for one in cat.sizes] == pytest.approx([0, 0, 1, 1, 1])
+    assert [one.name for one in cat.aspects] == list(ASPECTS)
+    assert sum(one.objects for one in cat.aspects) == 20
+    assert cat.ap == pytest.approx(0.7)
+
+
+def test_few_objects_have_no_bins(build):
+    assert evaluate(*build([([(0, BOX)], [(0, BOX, 0.9)])]), "voc").sensitivity == []
+
+
+def test_objects_of_one_size_share_a_bin(build):
+    result = evaluate(*build([([(0, BOX)], [(0, BOX, 0.9)])] * 12), "voc").sensitivity[0]
+    assert sum(one.objects for one in result.sizes) == 12
+    assert result.to_dict()["size"]["XL"]["ap_n"] is None
+
+
+def test_classes_with_few_objects_do_not_shape_a_group_s_curve(build):
+    many = [([(0, BOX)], [(0, BOX, 0.9)])] * 10
+    rare = [([(1, BOX)], [(0, FAR, 0.1), (1, FAR, 0.9)])]
+    group = evaluate(*build(many + rare), "voc").groups[0]
+    assert (group.classes, group.objects) == (("cat",), 10)
+    assert evaluate(*build(rare), "voc").groups[0].classes == ("cat", "dog", "car")
