@@ -39,8 +39,8 @@ _INTERPOLATION = {
 class Augmentation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How often each step happens (0 switches it off), and how far it may go.
 
-    photometric: of each of brightness, contrast, saturation, hue and the exchange of channels; `colour` scales
-        their ranges, 1 is the paper's. expand: put the picture on a canvas of up to `expand_side` times its
+    photometric: of each of brightness, contrast, saturation and hue; `colour` scales their ranges, 1 is the
+        paper's. expand: put the picture on a canvas of up to `expand_side` times its
         side, filled with the mean. crop: a window of `crop_size` ... 1 times the picture's sides with an
         aspect ratio of 1/2 ... 2 relative to it. flip: left to right.
     """
@@ -86,7 +86,7 @@ def augment(
     if rng.random() < options.expand:
         window = _expanded(width, height, 1 + rng.random() * (options.expand_side - 1), rng)
     if rng.random() < options.crop:
-        window = _cropped(window, boxes, options.crop_size, rng)
+        window = _cropped(window, (width, height), boxes, options.crop_size, rng)
     if window == (0.0, 0.0, float(width), float(height)):
         picture, place = resize(image, spec), None
     else:
@@ -118,7 +118,9 @@ def _whole(value: float) -> float:
     return float(round(value))
 
 
-def _cropped(window: Window, boxes: Boxes, smallest: float, rng: np.random.Generator) -> Window:
+def _cropped(
+    window: Window, picture: tuple[int, int], boxes: Boxes, smallest: float, rng: np.random.Generator
+) -> Window:
     """Choose a part of the window; all trials are drawn and judged at once."""
     overlap = CROP_OVERLAPS[int(rng.integers(len(CROP_OVERLAPS)))]
     left, top, right, bottom = window
@@ -130,11 +132,13 @@ def _cropped(window: Window, boxes: Boxes, smallest: float, rng: np.random.Gener
     y = top + rng.random(TRIALS) * (1 - high) * (bottom - top)
     # In whole pixels, so that no strip at a border is neither picture nor outside.
     crops = np.rint(np.stack([x, y, x + wide * (right - left), y + high * (bottom - top)], axis=1))
-    passed = np.ones(TRIALS, bool)
+    # Some of the picture must be seen, also where it has no objects or they lie outside of it.
+    shown = np.minimum(crops[:, 2:], picture) - np.maximum(crops[:, :2], 0)
+    passed = np.all(shown >= 1, axis=1)
     if len(boxes):
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-        inside = ((centers[None] > crops[:, None, :2]) & (centers[None] < crops[:, None, 2:])).all(axis=2)
-        passed = np.asarray(inside.any(axis=1))
+        inside = (centers[None] > crops[:, None, :2]) & (centers[None] < crops[:, None, 2:])
+        passed &= np.any(np.all(inside, axis=2), axis=1)
         if overlap:
             passed &= (iou_matrix(crops.astype(np.float32), boxes) >= overlap).any(axis=1)
     found = np.flatnonzero(passed)
@@ -216,7 +220,7 @@ def _flip(picture: Image, boxes: Boxes, spec: InputSpec, window: Window) -> tupl
 
 
 def distort(image: Image, probability: float, strength: float, rng: np.random.Generator) -> Image:
-    """Change brightness (32 of 255), contrast, saturation (0.5 .. 1.5), hue (18 degrees) and channel order.
+    """Change brightness (by up to 32 of 255), contrast and saturation (0.5 .. 1.5), hue (18 of OpenCV's 180 steps).
 
     Each with `probability`; the ranges are the Caffe release's, scaled by `strength`. Contrast comes before or
     after saturation and hue, by chance (Howard 2013, "Some improvements on deep convolutional neural network
@@ -225,9 +229,8 @@ def distort(image: Image, probability: float, strength: float, rng: np.random.Ge
     brightness = strength * rng.uniform(-32, 32) if rng.random() < probability else 0.0
     contrast = 1 + strength * rng.uniform(-0.5, 0.5) if rng.random() < probability else 1.0
     saturation = 1 + strength * rng.uniform(-0.5, 0.5) if rng.random() < probability else 1.0
-    hue = strength * rng.uniform(-9, 9) if rng.random() < probability else 0.0  # OpenCV's half degrees
+    hue = strength * rng.uniform(-18, 18) if rng.random() < probability else 0.0
     late = rng.random() < 0.5
-    order = rng.permutation(3) if rng.random() < probability * strength else None
     levels = np.arange(256, dtype=np.float32)
     first = np.clip(np.rint((levels + brightness) * (1 if late else contrast)), 0, 255).astype(np.uint8)
     result = image if (first == levels).all() else cv2.LUT(image, first)
@@ -244,6 +247,4 @@ def distort(image: Image, probability: float, strength: float, rng: np.random.Ge
         result = cv2.cvtColor(cv2.LUT(hsv, tables[None]), cv2.COLOR_HSV2BGR)
     if late and contrast != 1:
         result = cv2.LUT(result, np.clip(np.rint(levels * contrast), 0, 255).astype(np.uint8))
-    if order is not None:
-        result = result[..., order]
     return np.asarray(result, np.uint8)

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ class Batch(NamedTuple):
         return self._map(lambda part: part.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        values = {name: change(part) for name, part in self._asdict().items() if isinstance(part, Tensor)}
+        values: dict[str, Any] = {key: change(part) for key, part in self._asdict().items() if isinstance(part, Tensor)}
         return self._replace(**values)
 
 
@@ -225,6 +225,9 @@ class Batches(Sampler[list[Key]]):
 
 def make_loader(dataset: Dataset[Item], batches: Batches, workers: int, *, pin: bool = False) -> DataLoader[Item]:
     """Return a loader of `Batch`es; `workers` processes make them ahead, 0 makes them when they are asked for."""
+    if workers:
+        # Here and not in the workers: OpenCV's threads do not survive the fork, and it would wait for them for ever.
+        cv2.setNumThreads(1)
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -240,7 +243,6 @@ def _start_worker(_: int) -> None:
     # Ctrl-C goes to the whole process group; the main process decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cv2.setNumThreads(1)
 
 
 def normalize(images: Tensor, spec: InputSpec) -> Tensor:

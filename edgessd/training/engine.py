@@ -7,6 +7,7 @@ state of a run is its weights, their average, the optimiser's buffers and a few 
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from torch.utils.data import DataLoader
 from edgessd.errors import InputError, ModelError, OptionError
 from edgessd.io.files import atomic_write, write_text_atomic
 from edgessd.models.checkpoint import save_checkpoint
-from edgessd.models.ssd import SSD, build_ssd
+from edgessd.models.ssd import SSD
 from edgessd.ops.priors import inside_mask, prior_boxes
 from edgessd.spec import ModelSpec
 from edgessd.training.augment import PRESETS
@@ -458,8 +459,7 @@ class Trainer:
             generator = torch.Generator().manual_seed(0)
             folded = Folded(self.shell, torch.randn(1, 3, height, width, generator=generator))
             return folded, self._freeze_backbone(folded.network)
-        network = build_ssd(self.spec)
-        network.load_state_dict(self.shell.state_dict())
+        network = copy.deepcopy(self.shell)
         if mode == "reestimated" and fresh:
             self.say("measuring batch norm on the training data")
             reestimate(network, self._plain_pictures())

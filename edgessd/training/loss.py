@@ -166,11 +166,11 @@ class MultiBoxLoss(nn.Module):
         if self.kind != "softmax":
             return F.softplus(values).sum(dim=2)
         if values.device.type == "cpu" and not torch.compiler.is_compiling() and values.numel():
-            low, high = values.aminmax()
-            # Within these bounds no exp() leaves float32's range, and the sum needs no maximum taken off before.
-            # NaN fails the comparison.
-            if low > -60 and high < 60:
-                return torch.log(_sum_of_exp(values)) - values[..., 0]
+            sums = _sum_of_exp(values)
+            low, high = sums.aminmax()
+            # Where no exp() left float32's range the sum needs no maximum taken off before. NaN fails the comparison.
+            if low > 1e-30 and high < torch.inf:
+                return torch.log(sums) - values[..., 0]
         return -F.log_softmax(values, dim=2)[..., 0]
 
     def _over_all(self, logits: Tensor, matched: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:

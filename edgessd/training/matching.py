@@ -103,16 +103,29 @@ def _mark_ignored(
     matched[image[row], column if columns is None else columns[column]] = IGNORED
 
 
+# Priors that are looked at together, so that the tables of IoU's steps stay in the processor's cache.
+_BLOCK = 1024
+
+
 def _overlaps(boxes: Tensor, priors: Tensor, *, of_prior: bool = False) -> Tensor:
     """[N, P]: IoU, in the order of operations of torchvision's `box_iou`; or the share of the prior inside the box."""
-    low = priors[:, :2] - 0.5 * priors[:, 2:]
-    high = priors[:, :2] + 0.5 * priors[:, 2:]
+    # One contiguous row for each coordinate: columns of a [P, 4] table are three times slower to read.
+    low = (priors[:, :2] - 0.5 * priors[:, 2:]).T.contiguous()
+    high = (priors[:, :2] + 0.5 * priors[:, 2:]).T.contiguous()
+    areas = (high[0] - low[0]) * (high[1] - low[1])
     x1, y1, x2, y2 = boxes.float()[:, :, None].unbind(dim=1)
-    width = torch.minimum(x2, high[:, 0]).sub_(torch.maximum(x1, low[:, 0])).clamp_(min=0)
-    height = torch.minimum(y2, high[:, 1]).sub_(torch.maximum(y1, low[:, 1])).clamp_(min=0)
-    common = width.mul_(height)
-    area = (high[:, 0] - low[:, 0]) * (high[:, 1] - low[:, 1])
-    if of_prior:
-        return common / area.clamp(min=torch.finfo(area.dtype).tiny)
-    union = ((x2 - x1) * (y2 - y1) + area).sub_(common)
-    return common.div_(union)
+    own = (x2 - x1) * (y2 - y1)
+    result = areas.new_empty(len(boxes), len(priors))
+    # A GPU has the room to do it at once.
+    step = _BLOCK if boxes.device.type == "cpu" else max(1, len(priors))
+    for start in range(0, len(priors), step):
+        part = slice(start, start + step)
+        width = torch.minimum(x2, high[0, part]).sub_(torch.maximum(x1, low[0, part])).clamp_(min=0)
+        height = torch.minimum(y2, high[1, part]).sub_(torch.maximum(y1, low[1, part])).clamp_(min=0)
+        common = width.mul_(height)
+        if of_prior:
+            common.div_(areas[part].clamp(min=torch.finfo(areas.dtype).tiny))
+        else:
+            common.div_((own + areas[part]).sub_(common))
+        result[:, part] = common
+    return result

@@ -1,0 +1,55 @@
+import sys
+import types
+
+import pytest
+import typer
+
+from edgessd.cli.run import run
+from edgessd.cli.train import train
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(train)
+    app.command("other")(lambda: None)
+    module = types.ModuleType("training_command")
+    module.app = app
+    monkeypatch.setitem(sys.modules, "training_command", module)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["edgessd", "train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run("training_command")
+        return ended.value.code or 0, capsys.readouterr()
+
+    return call
+
+
+def test_train_then_resume(command, voc, start, tmp_path):
+    out = tmp_path / "run"
+    common = ["--data", voc, "--split", "train", "--val-split", "none", "--init", start, "--batch-size", 4]
+    code, said = command(*common, "--out", out, "--epochs", 1, "--workers", 0, "--no-crop", "--augment", "flip")
+    assert code == 0, said.err
+    assert "edgessd evaluate" in said.out
+    code, said = command("--resume", "--out", out, "--workers", 0)
+    assert code == 0, said.err
+    code, said = command("--resume", "--out", out, "--lr", 0.1)
+    assert code == 2
+    assert "lr: None -> 0.1" in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--data"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "nowhere", "--epochs", "0"], "epochs 0"),
+        (["--resume", "--out", "nowhere"], "nothing to resume"),
+    ],
+)
+def test_mistakes_are_one_line(command, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = command(*arguments)
+    assert code == 2
+    assert message in said.err and said.err.count("\n") == 1

@@ -1,0 +1,62 @@
+import pytest
+
+from edgessd.errors import OptionError
+from edgessd.training import make_config
+from edgessd.training.network import build_network
+
+SMALL = {"backbone": "timm:mobilenetv3_small_050", "head": "ssd", "size": 160}
+
+
+def build(**values):
+    return build_network(make_config(data="data", out="out", **{**SMALL, **values}), ("cat", "dog"))[:2]
+
+
+@pytest.mark.parametrize(
+    ("values", "boxes"),
+    [
+        # Maps of 20, 10, 5, 3 and 1 cells a side.
+        ({}, 400 * 4 + 100 * 6 + 25 * 6 + 9 * 4 + 4),
+        ({"ratios": "1,2"}, 4 * (400 + 100 + 25 + 9 + 1)),
+        ({"ratios": "1"}, 2 * (400 + 100 + 25 + 9 + 1)),
+        # The boxes of the levels that go are stacked on the last one that stays.
+        ({"layers": 4}, 400 * 4 + 100 * 6 + 25 * 6 + 9 * 8),
+        ({"layers": 3}, 400 * 4 + 100 * 6 + 25 * 14),
+    ],
+)
+def test_switches_change_the_priors(values, boxes):
+    model, spec = build(**values)
+    assert spec.priors.count == boxes
+    assert len(model.head.logits) == values.get("layers", 5)
+
+
+def test_boundary_boxes_are_excluded_by_the_spec():
+    assert build(exclude_boundary=True)[1].priors.exclude_boundary
+
+
+@pytest.mark.parametrize(
+    ("layers", "boxes"),
+    [(6, 8732), (5, 8764), (4, 8942), (3, 9864), (2, 9025)],  # the paper's table 3
+)
+def test_layers_of_the_papers_network(layers, boxes):
+    config = make_config(data="data", out="out", head="ssd300_vgg16", layers=layers)
+    model, spec, _ = build_network(config, ("cat",))
+    assert spec.priors.count == boxes and len(model.head.logits) == layers
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layers": 1}, "3 to 5 prediction layers"),
+        ({"layers": 9}, "3 to 5 prediction layers"),
+        ({"ratios": "1,3"}, "table 2"),
+        ({"backbone_options": {"atrous": False}}, "has no option 'atrous'"),
+    ],
+)
+def test_switches_that_do_not_fit(values, message):
+    with pytest.raises(OptionError, match=message):
+        build(**values)
+
+
+@pytest.mark.parametrize(("loss", "scores"), [("softmax", "softmax"), ("focal", "sigmoid"), ("sigmoid", "sigmoid")])
+def test_scores_follow_the_loss(loss, scores):
+    assert build(loss=loss)[1].scores == scores
