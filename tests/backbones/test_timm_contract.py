@@ -54,6 +54,15 @@ HEAVY = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small networks gain nothing from a second thread, and one that waits spins."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def with_plausible_statistics(model: nn.Module) -> nn.Module:
     """Let every norm bring its map to a mean square of one: random weights then yield numbers of that order.
 
@@ -92,9 +101,10 @@ def test_ssdlite_on_a_timm_backbone(name):
     assert logits.shape == (1, spec.priors.count, 3)
     assert offsets.shape == (1, spec.priors.count, 4)
 
-    session = onnxruntime.InferenceSession(
-        to_onnx(model, spec, batch=1, slim=slim).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    proto = to_onnx(model, spec, batch=1, slim=slim)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     exported = session.run(["logits", "offsets"], {"image": x.numpy()})
     for ours, theirs in zip((logits, offsets), exported, strict=True):
         largest = float(ours.abs().max())
