@@ -320,7 +320,7 @@ def _measure(
         raise OptionError(f"timm:{name} yields features that are not maps: {shapes}")
     measured = [height / shape[2] for shape in shapes]
     # Networks without padding lose some cells at the border, so the quotient is only near the stride.
-    if any(abs(math.log2(real / declared)) > 0.35 for real, declared in zip(measured, reductions, strict=True)):
+    if any(abs(math.log2(real / declared)) > 0.5 for real, declared in zip(measured, reductions, strict=True)):
         strides = ", ".join(f"{real:.3g}" for real in measured)
         raise OptionError(f"timm:{name} declares the strides {reductions}, its maps have {strides}")
     return [shape[1] for shape in shapes], reductions

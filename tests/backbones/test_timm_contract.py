@@ -26,7 +26,6 @@ FAMILIES = [
     "repvgg_a0",
     "regnetx_002",
     "convnext_atto",
-    "hrnet_w18_small",
     "dla46_c",
     "ese_vovnet19b_slim_dw",
     "cs3darknet_focus_s",
@@ -38,6 +37,7 @@ FAMILIES = [
 HEAVY = [
     "legacy_xception",
     "xception41",
+    "hrnet_w18_small",
     "selecsls42",
     "skresnet18",
     "resnetv2_18",

@@ -94,7 +94,7 @@ def test_the_folded_network_is_the_same_function(make, left):
         torch.testing.assert_close(folded(x), model(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_035", "mobileone_s0", "repvgg_a0", "resnetv2_18", "ghostnet_050"])
+@pytest.mark.parametrize("name", ["mobileone_s0", "resnetv2_18", "ghostnet_050"])
 def test_backbones_keep_their_maps(name):
     torch.manual_seed(0)
     backbone = randomize(create_backbone(f"timm:{name}", out_strides=(16,)))
