@@ -10,6 +10,7 @@ from edgessd import __version__
 from edgessd.cli.detect import detect
 from edgessd.cli.doctor import doctor
 from edgessd.cli.evaluate import evaluate
+from edgessd.cli.export import export
 from edgessd.cli.info import info, models
 from edgessd.cli.train import train
 
@@ -27,6 +28,7 @@ app.command()(models)
 app.command()(doctor)
 app.command()(train)
 app.command()(evaluate)
+app.command()(export)
 
 
 def _version(wanted: bool) -> None:

@@ -48,13 +48,15 @@ def info(
 
 def models() -> None:
     """List the bundled models."""
-    table = Table("name", "input", "classes", "priors", "MB", "COCO AP", "weights")
+    table = Table("name", "input", "classes", "priors", "MB", "AP", "type")
+    for column in table.columns:
+        column.no_wrap = True
     for name, path in zoo.bundled_models().items():
         spec = Detector.load(name).spec
         quality = next((f"{value:.1f}" for key, value in spec.provenance.metrics.items() if key.endswith("/AP")), "-")
         weights = "int8" if spec.quantization else "float32"
         table.add_row(
-            name + (" (default)" if name == zoo.DEFAULT_MODEL else ""),
+            name + ("*" if name == zoo.DEFAULT_MODEL else ""),
             f"{spec.input.width}x{spec.input.height}",
             str(len(spec.classes)),
             str(spec.priors.count),
@@ -63,6 +65,7 @@ def models() -> None:
             weights,
         )
     Console().print(table)
+    Console().print("* the default; AP: on COCO, `edgessd info NAME` says on which pictures")
 
 
 def _show(console: Console, spec: ModelSpec, path: Path) -> None:
@@ -106,12 +109,13 @@ def _show_priors(console: Console, spec: PriorSpec, tensor: InputSpec, output: P
     table = Table("level", "map", "stride", "receptive field", "scale", "boxes per cell", "priors", title=None)
     for column in table.columns[1:]:
         column.justify = "right"
+        column.no_wrap = column.header == "scale"
     for number, level in enumerate(spec.levels, 1):
         areas = [(width * height) ** 0.5 for width, height in level.boxes]
         low, high = f"{min(areas):.3g}", f"{max(areas):.3g}"
         field = "-" if level.receptive_field is None else str(level.receptive_field)
         if level.receptive_field is not None and level.receptive_field >= min(tensor.width, tensor.height):
-            field = "whole input"
+            field = "all"
         table.add_row(
             str(number),
             f"{level.columns}x{level.rows}",

@@ -191,7 +191,7 @@ class Trainer:
                 f"done: {best}{metric}\n"
                 f"evaluate: edgessd evaluate {best} --data {config.val_data or config.data}"
                 f"{f' --split {config.val_split}' if config.val_split else ''}\n"
-                f"export:   edgessd export {best}"
+                f"export:   edgessd export {best} -o {best.with_suffix('.onnx')}"
             )
         return TrainResult(best if best.exists() else last, last, progress.best, progress.history, stopped)
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from edgessd import ModelSpec, __version__, zoo
+from edgessd import Detector, ModelSpec, __version__, zoo
 from edgessd._cv2 import cv2
 
 
@@ -139,8 +139,29 @@ def test_info_and_models():
     text = edgessd("info").stdout
     for part in ("uint8 NHWC", "80: person", "1917", "sigmoid", "calibration"):
         assert part in text
-    assert "(default)" in edgessd("models").stdout
+    assert f"{zoo.DEFAULT_MODEL}*" in edgessd("models").stdout
     assert edgessd("--version").stdout.strip() == f"edgessd {__version__}"
+
+
+def test_a_checkpoint_becomes_an_onnx_file_with_the_same_answers(tmp_path):
+    pytest.importorskip("torch")
+    from edgessd.models import create_model
+    from edgessd.models.checkpoint import save_checkpoint
+
+    model, spec = create_model("ssdlite", backbone="timm:mobilenetv3_small_050", classes=["a", "b"], size=160)
+    save_checkpoint(tmp_path / "a.safetensors", model.eval(), spec)
+    done = edgessd("export", tmp_path / "a.safetensors", "-o", tmp_path / "a.onnx", "--batch", "1")
+    assert done.returncode == 0, done.stderr
+    image = zoo.photos()[0]
+    first, second = (
+        Detector.load(tmp_path / name, score_threshold=0.0, max_detections=20)(image)
+        for name in ("a.safetensors", "a.onnx")
+    )
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
+    fails(edgessd("export", tmp_path / "b.safetensors", "-o", tmp_path / "b.onnx"), "no such checkpoint")
+    fails(edgessd("export", tmp_path / "a.safetensors", "-o", tmp_path / "b.onnx", "--batch", "x"), "'x'")
+    fails(edgessd("export", tmp_path / "a.safetensors", "-o", tmp_path / "no" / "b.onnx"), "no folder")
+    assert not (tmp_path / "b.onnx").exists()
 
 
 @pytest.mark.parametrize(
