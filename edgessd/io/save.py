@@ -14,7 +14,7 @@ from edgessd.errors import InputError
 from edgessd.io.draw import draw_detections
 from edgessd.io.files import write_bytes_atomic
 from edgessd.io.sources import is_video
-from edgessd.io.video import VideoWriter
+from edgessd.io.video import VideoWriter, open_capture, usable_fps
 from edgessd.results import Detections
 
 # What OpenCV writes as it reads; other pictures (GIF, AVIF, ...) get a JPEG.
@@ -28,9 +28,8 @@ class AnnotatedOutput:
     get numbered files. `written` lists the files.
     """
 
-    def __init__(self, folder: Path | None, fps: float = 25.0) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.fps = fps
         self.written: list[Path] = []
         self._video: tuple[str, VideoWriter] | None = None
         if folder is not None:
@@ -53,16 +52,9 @@ class AnnotatedOutput:
         if self._video is None or self._video[0] != source:
             self._close_video()
             target = self._target(source, {".mp4", ".avi"}, ".mp4")
-            self._video = (source, VideoWriter(target, fps=self.fps_of(source), size=(drawn.shape[1], drawn.shape[0])))
+            self._video = (source, VideoWriter(target, fps=_fps_of(source), size=(drawn.shape[1], drawn.shape[0])))
             self.written.append(target)
         self._video[1].write(drawn)
-
-    def fps_of(self, source: str) -> float:
-        """Frames per second of a video file, or the default where it does not say."""
-        capture = cv2.VideoCapture(source)
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        capture.release()
-        return float(fps) if 0 < fps < 1000 else self.fps
 
     def _target(self, source: str, suffixes: set[str], default: str) -> Path:
         assert self.folder is not None
@@ -96,3 +88,11 @@ class AnnotatedOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close_video()
+
+
+def _fps_of(source: str) -> float:
+    """Frames per second of a video, or the usual rate where it does not say."""
+    capture = open_capture(source)
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
+    return usable_fps(fps)
