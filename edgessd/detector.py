@@ -22,6 +22,7 @@ from edgessd.ops.postprocess import postprocess
 from edgessd.ops.preprocess import preprocess
 from edgessd.results import Detections, class_labels
 from edgessd.runtimes import Runtime, load_runtime
+from edgessd.runtimes.base import Labels
 from edgessd.spec import ModelSpec, Thresholds
 from edgessd.zoo import resolve_model
 
@@ -54,7 +55,11 @@ class Detector:
         max_detections: int | None = None,
         classes: Iterable[str] | None = None,
     ) -> None:
-        """Wrap a runtime. Thresholds default to the model's own; `classes` limits what is looked for."""
+        """Wrap a runtime. Thresholds default to the model's own; `classes` limits what is looked for.
+
+        A model file of level `nms` has thresholds baked in: a higher score_threshold and fewer detections
+        are possible, anything else raises OptionError.
+        """
         self.runtime = runtime
         self.thresholds = _thresholds(
             runtime.spec.defaults,
@@ -62,6 +67,7 @@ class Detector:
             iou_threshold=iou_threshold,
             max_detections=max_detections,
         )
+        _check_baked_in(runtime.spec, self.thresholds)
         self._labels = None if classes is None else class_labels(classes, runtime.spec.classes)
         self._turn = nullcontext() if runtime.thread_safe else threading.Lock()
 
@@ -78,15 +84,19 @@ class Detector:
         iou_threshold: float | None = None,
         max_detections: int | None = None,
         classes: Iterable[str] | None = None,
+        labels: Labels | None = None,
     ) -> Detector:
         """Load a bundled model by name, or a model file by path; None is the default bundled model.
 
-        spec: for a file that carries none: a ModelSpec, or the path of its JSON. See `load_runtime`
-        for runtime, threads and providers, and the constructor for the rest.
+        spec: for a file that carries none: a ModelSpec, or the path of its JSON. labels: class names for
+        another tool's TFLite detector: a sequence, a text file with one name a line, or `coco90`. See
+        `load_runtime` for runtime, threads and providers, and the constructor for the rest.
         """
         if spec is not None and not isinstance(spec, ModelSpec):
             spec = read_spec(spec)
-        engine = load_runtime(resolve_model(model), runtime=runtime, spec=spec, threads=threads, providers=providers)
+        engine = load_runtime(
+            resolve_model(model), runtime=runtime, spec=spec, threads=threads, providers=providers, labels=labels
+        )
         return cls(
             engine,
             score_threshold=score_threshold,
@@ -121,7 +131,7 @@ class Detector:
             outputs = self.runtime.run(tensor[None])
         done = time.perf_counter()
         size = (pixels.shape[1], pixels.shape[0])
-        found = postprocess(outputs.logits[0], outputs.offsets[0], self.spec, size, self.thresholds, self._labels)
+        found = postprocess(outputs, self.spec, size, self.thresholds, self._labels)
         ended = time.perf_counter()
         timings = {
             "read": (loaded - started) * 1e3,
@@ -204,3 +214,21 @@ def _thresholds(defaults: Thresholds, **given: float | None) -> Thresholds:
     except msgspec.ValidationError as error:
         name = next((k for k in values if f"$.{k}" in str(error)), "threshold")
         raise OptionError(f"{name} {values.get(name)}: {error}") from None
+
+
+def _check_baked_in(spec: ModelSpec, limits: Thresholds) -> None:
+    """Refuse thresholds that a graph with the suppression inside cannot follow any more."""
+    if spec.output.level != "nms":
+        return
+    baked = spec.defaults
+    possible = {
+        "score_threshold": limits.score_threshold >= baked.score_threshold - 1e-9,
+        "iou_threshold": abs(limits.iou_threshold - baked.iou_threshold) < 1e-6,
+        "max_detections": limits.max_detections <= baked.max_detections,
+    }
+    for name, fine in possible.items():
+        if not fine:
+            raise OptionError(
+                f"{name} {getattr(limits, name):g} is not possible: the file has {getattr(baked, name):g} baked in "
+                "(level nms); leave it out, or export the model at level raw or decoded"
+            )

@@ -15,6 +15,7 @@ that escapes is a fault of edgessd and shows its traceback.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -55,3 +56,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def missing_extra(package: str, extra: str) -> DependencyError:
     """Return the error for an optional package that is not installed, with the pip command."""
     return DependencyError(f"{package} is not installed: pip install 'edgessd[{extra}]'")
+
+
+# Line breaks and control characters, ASCII and Unicode (C1, LS, PS, changes of direction), and lone surrogates
+# (bytes that are no UTF-8).
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(name: object, limit: int = 200) -> str:
+    """Return `name` as one line of printable text for a message, its middle left out when it is very long."""
+    text = UNPRINTABLE.sub("?", str(name))
+    return text if len(text) <= limit else f"{text[: limit // 2]}...{text[-limit // 2 :]}"

@@ -2,8 +2,8 @@
 
 A `ModelSpec` travels inside every model file (ONNX `metadata_props`, safetensors header, ...) as
 JSON, so that a file alone is enough to detect. Decoding is strict: unknown fields, wrong types and
-values out of bounds raise `SpecError` with the path of the field. All structs are frozen and
-hashable.
+values out of bounds raise `SpecError` with the path of the field; texts are printable, numbers finite
+and within reason. All structs are frozen and hashable. docs/model-file.md is the contract in words.
 
 Shapes here and elsewhere: B batch, P priors, C classes (background not counted), H and W pixels.
 """
@@ -16,26 +16,59 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from edgessd.errors import SpecError
+from edgessd.errors import UNPRINTABLE, SpecError, printable
 
 SCHEMA = 1
 METADATA_KEY = "edgessd.spec"
 
+Level = Literal["raw", "decoded", "nms"]
+
+OUTPUT_NAMES: dict[Level, tuple[str, ...]] = {
+    "raw": ("logits", "offsets"),
+    "decoded": ("scores", "boxes"),
+    "nms": ("boxes", "scores", "labels", "count"),
+}
+"""The outputs of each level, in the order of `OutputSpec.names`, and their usual names."""
+
 Side = Annotated[int, Meta(ge=1, le=8192)]
-Positive = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+# In units of the input: a millionth of a pixel to a thousand inputs.
+Length = Annotated[float, Meta(ge=1e-9, le=1e3)]
+Factor = Annotated[float, Meta(ge=1e-9, le=1e6)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[str, Meta(max_length=2000)]
 Triple = tuple[float, float, float]
 
 MAX_PRIORS = 1_000_000
+MAX_NUMBER = 2.0**31
+MAX_JSON = 8_000_000
+"""Bytes of JSON that `from_json` reads; the spec of 10,000 classes with long names has less than a quarter of it."""
 
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Common settings of all parts of a spec."""
 
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            _check_values(name, getattr(self, name))
 
-def _finite(name: str, values: tuple[float, ...]) -> None:
-    if not all(math.isfinite(value) for value in values):
-        raise ValueError(f"{name} must be finite, not {values}")
+
+def _check_values(name: str, value: object) -> None:
+    """Hold texts to printable characters, and numbers to finite ones below MAX_NUMBER. Raises ValueError."""
+    if isinstance(value, str):
+        if UNPRINTABLE.search(value):
+            raise ValueError(f"{name} must be printable text, not {printable(value, 60)!r}")
+    elif isinstance(value, (int, float)):
+        if not (math.isfinite(value) and abs(value) <= MAX_NUMBER):
+            raise ValueError(f"{name} must be a number below {MAX_NUMBER:g}")
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            _check_values(name, key)
+            _check_values(name, each)
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            _check_values(name, each)
 
 
 class InputSpec(_Part, frozen=True):
@@ -60,21 +93,18 @@ class InputSpec(_Part, frozen=True):
     resize: Literal["stretch", "letterbox"] = "stretch"
     interpolation: Literal["nearest", "linear", "area", "cubic"] = "linear"
     pad_value: Annotated[int, Meta(ge=0, le=255)] = 114
-    quantization_scale: Positive | None = None
+    quantization_scale: Factor | None = None
     quantization_zero_point: Annotated[int, Meta(ge=-128, le=255)] | None = None
 
     def __post_init__(self) -> None:
-        _finite("mean", self.mean)
-        _finite("scale", self.scale)
-        if 0.0 in self.scale:
+        super().__post_init__()
+        if min(map(abs, self.scale)) < 1e-9:
             raise ValueError("scale must not be 0")
         quantized = self.quantization_scale is not None
         if quantized != (self.quantization_zero_point is not None):
             raise ValueError("quantization_scale and quantization_zero_point belong together")
         if quantized != (self.dtype != "float32"):
             raise ValueError(f"dtype {self.dtype} {'has no' if quantized else 'needs a'} quantization scale")
-        if self.quantization_scale is not None:
-            _finite("quantization_scale", (self.quantization_scale,))
 
     @property
     def tensor_shape(self) -> tuple[int, int, int]:
@@ -96,15 +126,9 @@ class PriorLevel(_Part, frozen=True):
 
     rows: Side
     columns: Side
-    boxes: Annotated[tuple[tuple[Positive, Positive], ...], Meta(min_length=1, max_length=256)]
-    step: tuple[Positive, Positive] | None = None
-    receptive_field: Annotated[int, Meta(ge=1)] | None = None
-
-    def __post_init__(self) -> None:
-        for box in self.boxes:
-            _finite("boxes", box)
-        if self.step is not None:
-            _finite("step", self.step)
+    boxes: Annotated[tuple[tuple[Length, Length], ...], Meta(min_length=1, max_length=256)]
+    step: tuple[Length, Length] | None = None
+    receptive_field: Count | None = None
 
     @property
     def count(self) -> int:
@@ -115,18 +139,22 @@ class PriorLevel(_Part, frozen=True):
 class PriorSpec(_Part, frozen=True):
     """All priors (default boxes, anchors), in the order level, row, column, box.
 
-    rule: who made the list; it explains the numbers and is not needed to use them.
+    rule: who made the list; it explains the numbers and is not needed to use them. `unknown` is that of
+        `UNKNOWN_PRIORS`.
     clip: cut the corners of every prior to the picture, as Caffe's `clip` does.
     exclude_boundary: ignore priors that cross the picture's border (the paper's table 3). The
         network still predicts them; matching and detection leave them out.
     """
 
     levels: Annotated[tuple[PriorLevel, ...], Meta(min_length=1, max_length=64)]
-    rule: Literal["paper", "caffe", "torchvision", "tensorflow", "multibox", "kmeans", "explicit"] = "explicit"
+    rule: Literal["paper", "caffe", "torchvision", "tensorflow", "multibox", "kmeans", "explicit", "unknown"] = (
+        "explicit"
+    )
     clip: bool = False
     exclude_boundary: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.count > MAX_PRIORS:
             raise ValueError(f"{self.count} priors are more than the {MAX_PRIORS} that edgessd accepts")
 
@@ -136,6 +164,10 @@ class PriorSpec(_Part, frozen=True):
         return sum(level.count for level in self.levels)
 
 
+UNKNOWN_PRIORS = PriorSpec(levels=(PriorLevel(rows=1, columns=1, boxes=((1.0, 1.0),)),), rule="unknown")
+"""Stands in the spec of another tool's file of level `nms`, whose priors are buried in its graph and not needed."""
+
+
 class CoderSpec(_Part, frozen=True):
     """Variances of the box coder, for centres and sizes: 0.1 and 0.2 in the paper's code.
 
@@ -143,27 +175,40 @@ class CoderSpec(_Part, frozen=True):
     (cx + tx * center_variance * w, ...) and the size (w * exp(tw * size_variance), ...).
     """
 
-    center_variance: Positive = 0.1
-    size_variance: Positive = 0.2
-
-    def __post_init__(self) -> None:
-        _finite("variances", (self.center_variance, self.size_variance))
+    center_variance: Factor = 0.1
+    size_variance: Factor = 0.2
 
 
 class OutputSpec(_Part, frozen=True):
-    """What the graph returns.
+    """What the graph returns, and the names of its output tensors in that order. K is `defaults.max_detections`.
 
     level `raw`: class logits [B, P, C + 1] (softmax, background first) or [B, P, C] (sigmoid), and
-    offsets [B, P, 4]. `decoded` and `nms` are the levels that contain more of the postprocessing.
-    names: of the output tensors, in that order.
+        offsets [B, P, 4].
+    `decoded`: scores [B, P, C] without the background, and boxes [B, P, 4] xyxy in units of the input
+        (0..1 is the input; not cut to it).
+    `nms`: what is left after the suppression, best first: boxes [B, K, 4] as above, scores [B, K], labels
+        [B, K] (index into `classes`; -1 behind the last), and their number [B]. In TFLite these are the
+        four float outputs of `TFLite_Detection_PostProcess`, see docs/model-file.md. The thresholds of
+        `defaults` are baked in.
+    names: where empty, the usual ones of the level (`OUTPUT_NAMES`).
     """
 
-    level: Literal["raw", "decoded", "nms"] = "raw"
-    names: tuple[str, ...] = ("logits", "offsets")
+    level: Level = "raw"
+    names: Annotated[tuple[Name, ...], Meta(max_length=4)] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        usual = OUTPUT_NAMES[self.level]
+        if not self.names:
+            msgspec.structs.force_setattr(self, "names", usual)
+        if len(self.names) != len(usual):
+            raise ValueError(f"level {self.level} has {len(usual)} outputs ({', '.join(usual)}), not {len(self.names)}")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("names of outputs must differ from each other")
 
 
 class Thresholds(_Part, frozen=True):
-    """Defaults of detection; every one can be overridden by the caller.
+    """Defaults of detection; every one can be overridden by the caller, except at level `nms`.
 
     max_candidates: how many of the best priors of each class enter the suppression (Caffe's and
     torchvision's top-k).
@@ -179,22 +224,22 @@ class QuantizationSpec(_Part, frozen=True):
     """How an integer file was made."""
 
     method: Literal["ptq", "qat"]
-    tool: str
+    tool: Text
     activations: Literal["uint8", "int8"] = "uint8"
     weights: Literal["int8"] = "int8"
     per_channel: bool = True
-    calibration_images: Annotated[int, Meta(ge=1)] | None = None
-    calibration_sha256: str | None = None
-    kept_float: tuple[str, ...] = ()
+    calibration_images: Count | None = None
+    calibration_sha256: Text | None = None
+    kept_float: Annotated[tuple[Text, ...], Meta(max_length=10_000)] = ()
 
 
 class Provenance(_Part, frozen=True):
     """Where a model comes from. `metrics` maps a name such as `coco/val206/AP` to its value."""
 
-    edgessd: str = ""
-    weights: str = ""
-    license: str = ""
-    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    edgessd: Text = ""
+    weights: Text = ""
+    license: Text = ""
+    metrics: Annotated[dict[Text, float], Meta(max_length=1000)] = msgspec.field(default_factory=dict)
 
 
 class ExtraLayer(_Part, frozen=True):
@@ -215,9 +260,11 @@ class ArchitectureSpec(_Part, frozen=True):
     pad_type: padding of strided convolutions of extras and heads; `same` is TensorFlow's.
     """
 
-    backbone: str
+    backbone: Text
     head: Literal["ssd", "ssdlite"]
-    backbone_options: dict[str, str | int | float | bool | tuple[int, ...]] = msgspec.field(default_factory=dict)
+    backbone_options: Annotated[dict[Text, Text | int | float | bool | tuple[int, ...]], Meta(max_length=100)] = (
+        msgspec.field(default_factory=dict)
+    )
     extras: Annotated[tuple[ExtraLayer, ...], Meta(max_length=16)] = ()
     pad_type: Literal["", "same"] = ""
 
@@ -227,28 +274,29 @@ class ModelSpec(_Part, frozen=True):
 
     classes: names without the background; the label of a detection is an index into them.
     scores: `softmax` over C + 1 logits with the background in column 0, or `sigmoid` of C logits.
+    precision: of the weights in this file; inputs and outputs of an `fp16` file are float32 all the same.
     """
 
-    name: str
+    name: Name
     input: InputSpec
-    classes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100_000)]
+    classes: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=32_768)]
     priors: PriorSpec
     coder: CoderSpec = CoderSpec()
     scores: Literal["softmax", "sigmoid"] = "softmax"
     output: OutputSpec = OutputSpec()
     defaults: Thresholds = Thresholds()
     architecture: ArchitectureSpec | None = None
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     quantization: QuantizationSpec | None = None
     provenance: Provenance = Provenance()
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.schema != SCHEMA:
             raise ValueError(f"schema {self.schema} is unknown")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("class names must differ from each other")
-        if not all(self.classes):
-            raise ValueError("class names must not be empty")
 
     @property
     def num_logits(self) -> int:
@@ -262,6 +310,8 @@ class ModelSpec(_Part, frozen=True):
     @classmethod
     def from_json(cls, data: str | bytes) -> ModelSpec:
         """Read a spec. Raises SpecError, with the path of the field, for anything it does not understand."""
+        if len(data) > MAX_JSON:
+            raise SpecError(f"the model's spec has {len(data):,} bytes, edgessd reads up to {MAX_JSON:,}")
         head = _decode(data, _Head)
         if head.schema != SCHEMA:
             raise SpecError(
@@ -272,7 +322,7 @@ class ModelSpec(_Part, frozen=True):
 
 
 class _Head(Struct):
-    schema: int
+    schema: Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 _T = TypeVar("_T")
@@ -281,5 +331,5 @@ _T = TypeVar("_T")
 def _decode(data: str | bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise SpecError(f"the model's spec cannot be read: {error}") from None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: numbers too long for Python
+        raise SpecError(f"the model's spec cannot be read: {printable(error, 400)}") from None

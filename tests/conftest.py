@@ -1,4 +1,4 @@
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -24,3 +24,25 @@ def shared() -> Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def _data_module(name):
+    """A module of tests/data, which is no package."""
+    spec = spec_from_file_location(name, Path(__file__).parent / "data" / f"{name}.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def make_tflite():
+    """Tiny TFLite files: tests/data/make_tflite.py."""
+    pytest.importorskip("ai_edge_litert")
+    return _data_module("make_tflite")
+
+
+@pytest.fixture(scope="session")
+def make_onnx():
+    """Tiny ONNX files: tests/data/make_onnx.py."""
+    pytest.importorskip("onnx")
+    return _data_module("make_onnx")

@@ -1,6 +1,7 @@
 import threading
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -8,7 +9,8 @@ import edgessd
 from edgessd import Detector, zoo
 from edgessd._cv2 import cv2
 from edgessd.errors import EdgeSSDError, InputError, ModelError, OptionError
-from edgessd.runtimes import FakeRuntime
+from edgessd.runtimes import FakeRuntime, FinalOutputs
+from edgessd.spec import OutputSpec, Thresholds
 
 BLANK = np.zeros((40, 60, 3), np.uint8)
 CAT = [("cat", 0.9, (0.1, 0.2, 0.5, 0.8))]
@@ -59,6 +61,36 @@ def test_options(options, count):
 def test_wrong_options_are_named(options, message):
     with pytest.raises(OptionError, match=message):
         fake(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, ("cat", "dog")),
+        ({"score_threshold": 0.5}, ("cat",)),
+        ({"max_detections": 1}, ("cat",)),
+        ({"classes": ["dog"]}, ("dog",)),
+        ({"score_threshold": 0.2, "iou_threshold": 0.6, "max_detections": 3}, ("cat", "dog")),
+        ({"score_threshold": 0.1}, "score_threshold 0.1 is not possible: the file has 0.2 baked in"),
+        ({"iou_threshold": 0.5}, "iou_threshold 0.5 is not possible: the file has 0.6 baked in"),
+        ({"max_detections": 4}, "max_detections 4 is not possible: the file has 3 baked in"),
+    ],
+)
+def test_thresholds_of_a_file_with_the_suppression_inside(options, names):
+    class Final(FakeRuntime):
+        def run(self, batch):
+            boxes = np.array([[[0, 0, 0.5, 1], [0, 0, 0.5, 1], [0, 0, 0, 0]]], np.float32)
+            scores, labels = np.array([[0.9, 0.4, 0]], np.float32), np.array([[0, 1, -1]])
+            return FinalOutputs(boxes, scores, labels, np.array([2]))
+
+    runtime = Final(classes=CLASSES)
+    baked = Thresholds(score_threshold=0.2, iou_threshold=0.6, max_detections=3)
+    runtime.spec = msgspec.structs.replace(runtime.spec, output=OutputSpec(level="nms"), defaults=baked)
+    if isinstance(names, tuple):
+        assert Detector(runtime, **options)(BLANK).names == names
+    else:
+        with pytest.raises(OptionError, match=names):
+            Detector(runtime, **options)
 
 
 def test_stream_over_a_folder(folder):

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from edgessd.errors import EdgeSSDError, SpecError
 from edgessd.ops.priors import caffe_priors, explicit_priors
 from edgessd.spec import (
+    OUTPUT_NAMES,
     ArchitectureSpec,
     ExtraLayer,
     InputSpec,
     ModelSpec,
+    OutputSpec,
     PriorLevel,
     PriorSpec,
     Provenance,
@@ -93,7 +95,7 @@ def changed(path, value):
         (changed("input.dtype", "float64"), r"\$\.input\.dtype"),
         (changed("classes", []), r"\$\.classes"),
         (changed("classes", ["a", "a"]), "differ"),
-        (changed("classes", ["a", ""]), "empty"),
+        (changed("classes", ["a", ""]), r"\$\.classes"),
         (changed("priors.levels", []), r"\$\.priors\.levels"),
         (changed("priors.levels.0.rows", 8000), "priors"),
         (changed("priors.levels.0.boxes", [[0, 1]]), r"boxes"),
@@ -101,6 +103,33 @@ def changed(path, value):
         (changed("coder.center_variance", -1), r"\$\.coder"),
         (changed("defaults.score_threshold", 1.5), r"\$\.defaults\.score_threshold"),
         (changed("scores", "tanh"), r"\$\.scores"),
+        (changed("precision", "int4"), r"\$\.precision"),
+        (changed("schema", 10**30), "cannot be read"),
+        ('{"schema": ' + "9" * 6000 + "}", "cannot be read"),
+        ("[" + "0," * 5_000_000 + "0]", "10,000,003 bytes"),
+        (changed("name", ""), r"\$\.name"),
+        (changed("name", "x" * 201), r"\$\.name"),
+        (changed("name", "a\x1b[2J"), r"name must be printable text, not 'a\?\[2J'"),
+        (changed("classes", ["a", "b\n"]), "classes must be printable"),
+        (changed("classes", ["a", "b\u202e"]), "classes must be printable"),
+        (changed("classes", [str(n) for n in range(40_000)]), r"\$\.classes"),
+        (changed("a\x1b[2Jb", 1), r"unknown field `a\?\[2Jb`"),
+        (changed("input.mean", [1e300, 0, 0]), r"mean must be a number below.*\$\.input"),
+        (changed("input.scale", [1e-30, 1, 1]), "scale must not be 0"),
+        (changed("input.quantization_scale", 1e-30), r"\$\.input\.quantization_scale"),
+        (changed("priors.levels.0.boxes", [[1e-300, 0.1]]), r"boxes"),
+        (changed("priors.levels.0.step", [1e30, 0.1]), r"step"),
+        (changed("coder.size_variance", 1e30), r"\$\.coder\.size_variance"),
+        (changed("provenance.metrics", {"a\x07": 1.0}), "metrics must be printable"),
+        (changed("provenance.metrics", {str(n): 1.0 for n in range(1001)}), r"\$\.provenance\.metrics"),
+        (changed("architecture.backbone", "\x9b"), r"printable.*\$\.architecture"),
+        (changed("architecture.backbone_options", {"a": [10**10]}), "must be a number below"),
+        (changed("output", {"level": "final"}), r"\$\.output\.level"),
+        (changed("output", {"level": "nms", "names": ["a", "b"]}), "level nms has 4 outputs"),
+        (changed("output", {"names": ["a"]}), "level raw has 2 outputs"),
+        (changed("output", {"names": ["a", "a"]}), "differ from each other"),
+        (changed("output", {"names": ["a", ""]}), r"\$\.output\.names"),
+        (changed("output", {"names": ["a"] * 100}), r"\$\.output\.names"),
     ],
 )
 def test_anything_else_is_refused_with_its_path(data, message):
@@ -123,6 +152,19 @@ def test_numpy_lists_make_plain_floats():
     assert ModelSpec.from_json(
         msgspec.structs.replace(SPEC, priors=explicit_priors([(1, 1)], [[(0.5, 0.25)]])).to_json()
     ).priors.levels[0].boxes == ((0.5, 0.25),)
+
+
+def test_the_names_of_outputs_are_the_usual_ones_of_the_level():
+    for level, names in OUTPUT_NAMES.items():
+        assert OutputSpec(level=level).names == names
+        assert ModelSpec.from_json(changed("output", {"level": level})).output == OutputSpec(level=level)
+    assert OutputSpec(level="decoded", names=("x", "y")).names == ("x", "y")
+
+
+def test_messages_about_a_strangers_spec_stay_short():
+    with pytest.raises(SpecError) as caught:
+        ModelSpec.from_json(changed("x" * 100_000, 1))
+    assert len(str(caught.value)) < 500
 
 
 @given(st.binary(max_size=200))

@@ -30,6 +30,7 @@ def detect(
     runtime: options.Runtime = None,
     threads: options.Threads = None,
     spec: options.Spec = None,
+    labels: options.Labels = None,
     score_threshold: options.ScoreThreshold = None,
     iou_threshold: options.IouThreshold = None,
     max_detections: options.MaxDetections = None,
@@ -41,7 +42,7 @@ def detect(
 ) -> None:
     """Detect objects; print a table, and save annotated copies, JSON or CSV."""
     detector = options.load_detector(
-        model, runtime, threads, spec, score_threshold, iou_threshold, max_detections, classes
+        model, runtime, threads, spec, score_threshold, iou_threshold, max_detections, classes, labels
     )
     failures: list[EdgeSSDError] = []
     records = []
@@ -49,7 +50,7 @@ def detect(
         for frame in _frames(detector, sources, failures):
             records.append(_record(frame))
             output.add(frame.source, frame.number, frame.image, frame.detections)
-    console = Console()
+    console = Console(markup=False)
     if records:
         console.print(_table(records))
     if timings and records:

@@ -18,16 +18,10 @@ from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation import Evaluation, detect_all, load_detections, save_detections
 from edgessd.evaluation import evaluate as measure
-from edgessd.evaluation.report import METRICS, Metric
+from edgessd.evaluation.protocols import PROTOCOLS
+from edgessd.evaluation.report import METRICS
 from edgessd.io.files import check_writable, write_text_atomic
 from edgessd.results import Detections
-
-# (score threshold, IoU of the suppression, most detections) of the usual protocols.
-PROTOCOLS: dict[Metric, tuple[float, float, int]] = {
-    "coco": (0.01, 0.6, 100),
-    "voc": (0.01, 0.5, 200),
-    "voc07": (0.01, 0.5, 200),
-}
 
 
 def evaluate(
@@ -47,12 +41,13 @@ def evaluate(
     runtime: options.Runtime = None,
     threads: options.Threads = None,
     spec: options.Spec = None,
+    labels: options.Labels = None,
     score_threshold: Annotated[float | None, typer.Option(help="Lowest score; default 0.01.")] = None,
     iou_threshold: Annotated[float | None, typer.Option(help="Of the suppression; default coco 0.6, voc 0.5.")] = None,
     max_detections: Annotated[int | None, typer.Option(help="In one picture; default coco 100, voc 200.")] = None,
 ) -> None:
     """Measure average precision on labelled pictures; optionally plots and error analysis."""
-    console = Console()
+    console = Console(markup=False)
     if not data:
         raise OptionError("which data? give its folder with --data")
     if metric not in METRICS:
@@ -70,8 +65,22 @@ def evaluate(
     else:
         defaults = PROTOCOLS[metric]
         given = (score_threshold, iou_threshold, max_detections)
-        chosen = [standard if value is None else value for value, standard in zip(given, defaults, strict=True)]
-        detector = options.load_detector(model, runtime, threads, spec, chosen[0], chosen[1], int(chosen[2]))
+        detector = options.load_detector(model, runtime, threads, spec, *given, labels=labels)
+        if detector.spec.output.level == "nms":  # what the caller does not ask for stays as it is baked in
+            baked = detector.spec.defaults
+            console.print(
+                f"the file's own thresholds: score {baked.score_threshold:g}, IoU {baked.iou_threshold:g}, "
+                f"at most {baked.max_detections} detections (level nms)",
+                highlight=False,
+            )
+        else:
+            chosen = [standard if value is None else value for value, standard in zip(given, defaults, strict=True)]
+            detector = Detector(
+                detector.runtime,
+                score_threshold=chosen[0],
+                iou_threshold=chosen[1],
+                max_detections=int(chosen[2]),
+            )
         with detector:
             name, model_classes = detector.spec.name, detector.spec.classes
             found = _detect(console, detector, truth)
@@ -91,7 +100,19 @@ def evaluate(
 def _detect(console: Console, detector: Detector, truth: LabelledSet) -> list[Detections]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("detecting", total=len(truth))
-        return detect_all(detector, truth, lambda done, _: bar.update(task, completed=done))
+        skipped: list[str] = []
+        found = detect_all(detector, truth, lambda done, _: bar.update(task, completed=done), skipped.append)
+    if skipped and len(skipped) == len(truth):
+        raise InputError(f"none of the {len(truth)} pictures can be read: {skipped[0]}")
+    for reason in skipped:
+        console.print(f"skipped: {reason}", highlight=False, soft_wrap=True)
+    if skipped:
+        console.print(
+            f"{len(skipped)} of {len(truth)} pictures cannot be read: they count as pictures without detections",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return found
 
 
 def _print(console: Console, name: str, result: Evaluation) -> None:

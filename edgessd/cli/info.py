@@ -12,35 +12,46 @@ from rich.table import Table
 from edgessd import zoo
 from edgessd._cv2 import cv2
 from edgessd.cli import options
-from edgessd.detector import Detector
-from edgessd.errors import OptionError, did_you_mean
+from edgessd.detector import read_spec as read_spec_file
+from edgessd.errors import OptionError, SpecError, did_you_mean
 from edgessd.io.files import write_bytes_atomic
 from edgessd.io.prior_sheet import draw_priors
+from edgessd.model_file import describe, read_facts, read_spec
+from edgessd.model_file import validate as hold_to_contract
 from edgessd.ops.priors import PUBLISHED, kept_count
-from edgessd.spec import InputSpec, ModelSpec, PriorSpec
+from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, PriorSpec
 
 
 def info(
     model: Annotated[str | None, typer.Argument(help="A bundled model's name or a model file.")] = None,
     spec: options.Spec = None,
+    labels: options.Labels = None,
+    validate: Annotated[bool, typer.Option("--validate", help="Hold the file to docs/model-file.md.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the whole spec as JSON.")] = False,
     priors: Annotated[bool, typer.Option("--priors", help="Print the priors per level and draw them.")] = False,
     rule: Annotated[str | None, typer.Option(help="With --priors: a published table instead of a model's.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="With --priors: the picture.")] = Path("priors.png"),
 ) -> None:
     """Show what a model file says about itself."""
-    console = Console()
+    console = Console(markup=False, highlight=False)
     if rule is not None:
         if rule not in PUBLISHED:
             raise OptionError(f"unknown table {rule!r}{did_you_mean(rule, PUBLISHED)}: use {', '.join(PUBLISHED)}")
         size, table = PUBLISHED[rule]
         _show_priors(console, table(), InputSpec(width=size, height=size), output)
         return
-    described = Detector.load(model, spec=spec).spec
+    path = zoo.resolve_model(model)
+    if validate:
+        _validate(console, path)
+        return
+    try:
+        described = read_spec_file(spec) if spec is not None else read_spec(path, labels)
+    except SpecError:
+        _show_tensors(console, path)
+        raise
     if json_output:
         print(described.to_json())
         return
-    path = zoo.resolve_model(model)
     _show(console, described, path)
     if priors:
         _show_priors(console, described.priors, described.input, output)
@@ -52,7 +63,7 @@ def models() -> None:
     for column in table.columns:
         column.no_wrap = True
     for name, path in zoo.bundled_models().items():
-        spec = Detector.load(name).spec
+        spec = read_spec(path)
         quality = next((f"{value:.1f}" for key, value in spec.provenance.metrics.items() if key.endswith("/AP")), "-")
         weights = "int8" if spec.quantization else "float32"
         table.add_row(
@@ -68,6 +79,36 @@ def models() -> None:
     Console().print("* the default; AP: on COCO, `edgessd info NAME` says on which pictures")
 
 
+def _validate(console: Console, path: Path) -> None:
+    """Print one line for each check. Raises SpecError where one fails."""
+    checks = hold_to_contract(path)
+    table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, passed, text in checks:
+        table.add_row({True: "ok", False: "FAILS", None: "-"}[passed], name, text)
+    console.print(table)
+    failed = [check.name for check in checks if check.passed is False]
+    if failed:
+        raise SpecError(f"{path} fails {len(failed)} of {len(checks)} checks: {', '.join(failed)}")
+
+
+def _show_tensors(console: Console, path: Path) -> None:
+    """Print what there is to say about a file without a spec."""
+    facts = read_facts(path)
+    table = Table(show_header=False, title=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("file", f"{path} ({path.stat().st_size / 1e6:.2f} MB)")
+    for name, tensors in (("input", facts.inputs), ("output", facts.outputs)):
+        for tensor in tensors[:20]:
+            table.add_row(name, describe(tensor))
+    if facts.labels is not None:
+        table.add_row("labels", f"{len(facts.labels)} in {facts.labels_at}")
+    console.print(table)
+
+
 def _show(console: Console, spec: ModelSpec, path: Path) -> None:
     table = Table(show_header=False, title=None)
     table.add_column(style="bold")
@@ -76,16 +117,22 @@ def _show(console: Console, spec: ModelSpec, path: Path) -> None:
     steps = [f"{tensor.resize} to {tensor.width}x{tensor.height}", tensor.channels]
     if tensor.dtype == "float32":
         steps.append(f"(p - {_numbers(tensor.mean)}) / {_numbers(tensor.scale)}")
+    else:
+        steps.append(f"scale {tensor.quantization_scale:.6g}, zero point {tensor.quantization_zero_point}")
     limits = spec.defaults
     rows = {
         "name": spec.name,
         "file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)",
         "input": f"{tensor.dtype} {tensor.layout}: {', '.join(steps)}",
         "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}",
-        "priors": f"{spec.priors.count}, rule {spec.priors.rule}, {len(spec.priors.levels)} levels",
+        "priors": "inside the graph"
+        if spec.priors == UNKNOWN_PRIORS
+        else f"{spec.priors.count}, rule {spec.priors.rule}, {len(spec.priors.levels)} levels",
         "scores": spec.scores,
-        "output": spec.output.level,
-        "defaults": f"score > {limits.score_threshold}, IoU {limits.iou_threshold}, at most {limits.max_detections}",
+        "output": f"{spec.output.level}: {', '.join(spec.output.names)}",
+        "precision": spec.precision,
+        "defaults": f"score > {limits.score_threshold}, IoU {limits.iou_threshold}, at most {limits.max_detections}"
+        + (" (baked in)" if spec.output.level == "nms" else ""),
     }
     if spec.architecture is not None:
         rows["architecture"] = f"{spec.architecture.head} on {spec.architecture.backbone}"
@@ -94,7 +141,7 @@ def _show(console: Console, spec: ModelSpec, path: Path) -> None:
         kept = f", float: {', '.join(how.kept_float)}" if how.kept_float else ""
         rows["quantization"] = (
             f"{how.method} by {how.tool}: {how.activations} activations, {how.weights} weights"
-            f"{' per channel' if how.per_channel else ''}, {how.calibration_images} calibration pictures{kept}"
+            f"{' per channel' if how.per_channel else ''}, {how.calibration_images or 'no'} calibration pictures{kept}"
         )
     source = spec.provenance
     rows |= {k: v for k, v in (("weights", source.weights), ("license", source.license)) if v}

@@ -10,9 +10,13 @@ import typer
 from edgessd.detector import Detector
 
 Model = Annotated[str | None, typer.Option("--model", "-m", help="A bundled model's name or a model file.")]
-Runtime = Annotated[str | None, typer.Option(help="onnx or torch; default: the one for the file.")]
+Runtime = Annotated[str | None, typer.Option(help="onnx, litert, openvino or torch; default: the one for the file.")]
 Threads = Annotated[int | None, typer.Option(help="Threads of the engine; default: the engine's own choice.")]
 Spec = Annotated[Path | None, typer.Option(help="JSON description, for a model file that carries none.")]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="Class names for another tool's TFLite detector: a text file, one name a line, or coco90."),
+]
 ScoreThreshold = Annotated[float | None, typer.Option(help="Lowest score, 0..1; default: the model's own.")]
 IouThreshold = Annotated[float | None, typer.Option(help="Overlap above which the weaker box goes, 0..1.")]
 MaxDetections = Annotated[int | None, typer.Option(help="Most objects in one picture.")]
@@ -33,6 +37,7 @@ def load_detector(
     iou_threshold: float | None = None,
     max_detections: int | None = None,
     classes: str | None = None,
+    labels: str | None = None,
 ) -> Detector:
     """Load a detector from the shared options."""
     return Detector.load(
@@ -44,4 +49,5 @@ def load_detector(
         iou_threshold=iou_threshold,
         max_detections=max_detections,
         classes=class_list(classes),
+        labels=labels,
     )

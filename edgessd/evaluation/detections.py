@@ -32,15 +32,25 @@ class _File(Struct, forbid_unknown_fields=True):
 
 
 def detect_all(
-    detector: Detector, truth: LabelledSet, progress: Callable[[int, int], None] | None = None
+    detector: Detector,
+    truth: LabelledSet,
+    progress: Callable[[int, int], None] | None = None,
+    skipped: Callable[[str], None] | None = None,
 ) -> list[Detections]:
     """Detect in every picture, in order. progress: called with (done, all) after each.
 
-    Raises InputError for a picture that cannot be read: without it the figures would be of another set.
+    skipped: called with the reason for each picture that cannot be read, which then counts as one without
+    detections. Without it such a picture raises InputError.
     """
-    found = []
+    found: list[Detections] = []
     for sample in truth.samples:
-        found.append(detector(sample.image))
+        try:
+            found.append(detector(sample.image))
+        except InputError as error:
+            if skipped is None:
+                raise
+            skipped(str(error))
+            found.append(_nothing(detector.spec.classes, sample.size))
         if progress is not None:
             progress(len(found), len(truth.samples))
     return found
@@ -104,6 +114,11 @@ def picture_names(truth: LabelledSet) -> list[str]:
     if len(set(names)) == len(names):
         return names
     return [f"{sample.image.parent.name}/{sample.image.stem}" for sample in truth.samples]
+
+
+def _nothing(classes: tuple[str, ...], size: tuple[int, int] | None) -> Detections:
+    empty = np.zeros(0, np.float32)
+    return Detections(empty.reshape(0, 4), empty, np.zeros(0, np.int64), classes, size or (1, 1))
 
 
 def _exact(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

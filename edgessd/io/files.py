@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgessd.errors import InputError
-
-# Line breaks and control characters, ASCII and Unicode (C1, LS, PS), and lone surrogates (bytes that are no UTF-8).
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def printable(name: object, limit: int = 200) -> str:
-    """Return `name` as one line of printable text for a message, its middle left out when it is very long."""
-    text = _UNPRINTABLE.sub("?", str(name))
-    return text if len(text) <= limit else f"{text[: limit // 2]}...{text[-limit // 2 :]}"
+from edgessd.errors import printable as printable  # told of files and folders, so found here as well
 
 
 @contextmanager

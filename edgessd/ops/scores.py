@@ -52,6 +52,16 @@ def candidates(
     return _softmax_candidates(logits, threshold, classes)
 
 
+def score_candidates(scores: Floats, threshold: float, classes: NDArray[np.int64] | None = None) -> Candidates:
+    """Return (prior index, label, score) as `candidates` does, of scores [P, C] that are computed already."""
+    columns = scores if classes is None else scores[:, classes]
+    flat = np.ascontiguousarray(columns, np.float32).reshape(-1)
+    found = np.flatnonzero(flat > np.float32(threshold))
+    found = found[np.isfinite(flat[found])]
+    prior, label = np.divmod(found, columns.shape[1])
+    return prior, label if classes is None else classes[label], flat[found]
+
+
 def _sigmoid_candidates(logits: Floats, threshold: float, classes: NDArray[np.int64] | None) -> Candidates:
     columns = logits if classes is None else logits[:, classes]
     flat = np.ascontiguousarray(columns).reshape(-1)

@@ -1,6 +1,7 @@
 """Engines that run a model file: one file each, behind the same small protocol."""
 
-from edgessd.runtimes.base import RawOutputs, Runtime, load_runtime
+from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, Outputs, RawOutputs
+from edgessd.runtimes.base import Runtime, load_runtime
 from edgessd.runtimes.fake import FakeRuntime
 
-__all__ = ["FakeRuntime", "RawOutputs", "Runtime", "load_runtime"]
+__all__ = ["DecodedOutputs", "FakeRuntime", "FinalOutputs", "Outputs", "RawOutputs", "Runtime", "load_runtime"]

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from edgessd.errors import DependencyError, ModelError, OptionError, SpecError
-from edgessd.runtimes.base import RawOutputs, check_outputs
+from edgessd.errors import DependencyError, ModelError, OptionError, printable
+from edgessd.ops.outputs import Outputs
+from edgessd.runtimes._saturation import saturates
+from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
+from edgessd.runtimes.readers.facts import no_spec
 from edgessd.spec import METADATA_KEY, ModelSpec
 
 # Short names, in the order of preference. TensorRT is taken only when it is asked for: it builds
@@ -23,11 +25,11 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 AUTOMATIC = ("cuda", "coreml", "xnnpack", "cpu")
-TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int8": "tensor(int8)"}
+TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
 class OnnxRuntime:
-    """A raw-level ONNX file in onnxruntime. Several threads may call `run` at once.
+    """An ONNX file of any precision and level in onnxruntime. Several threads may call `run` at once.
 
     threads: intra-op threads; None is onnxruntime's default (the physical cores).
     providers: names such as `cuda` or `cpu`, tried in this order; None takes the best present.
@@ -52,10 +54,8 @@ class OnnxRuntime:
             raise DependencyError(f"onnxruntime cannot be imported ({error}): pip install onnxruntime") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        # On x86 without VNNI, onnxruntime's kernel for uint8 activations and int8 weights saturates its
-        # 16-bit sums, which ruins a detector (COCO AP 1.4 instead of 30). This makes it take an exact
-        # one there; other processors are not concerned.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        if saturates():
+            options.add_session_config_entry("session.x64quantprecision", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         if not allow_spinning:
@@ -64,7 +64,7 @@ class OnnxRuntime:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
         except Exception as error:  # onnxruntime raises a dozen types of its own, all of them plain Exceptions
-            raise ModelError(f"{path} cannot be loaded by onnxruntime: {_first_line(error)}") from None
+            raise ModelError(f"{printable(path)} cannot be loaded by onnxruntime: {_first_line(error)}") from None
         self.spec = spec or self._embedded_spec(path)
         self.name = f"onnxruntime ({self._session.get_providers()[0].removesuffix('ExecutionProvider').lower()})"
         self._check(path)
@@ -72,40 +72,26 @@ class OnnxRuntime:
     def _embedded_spec(self, path: str | Path) -> ModelSpec:
         text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
-            raise SpecError(
-                f"{path} carries no edgessd spec (it was made by another tool): describe it in a JSON file and "
-                "pass --spec FILE, or spec= in Python; `edgessd info MODEL --json` shows one of a bundled model"
-            )
+            raise no_spec(path)
         return ModelSpec.from_json(text)
 
     def _check(self, path: str | Path) -> None:
-        spec, inputs = self.spec, self._session.get_inputs()
-        if spec.output.level != "raw":
-            raise ModelError(f"{path} has level {spec.output.level!r}; this version of edgessd runs level 'raw'")
-        wanted = spec.input.tensor_shape
-        shape = tuple(inputs[0].shape)
-        fits = len(shape) == 4 and all(not isinstance(n, int) or n == m for n, m in zip(shape[1:], wanted, strict=True))
-        if len(inputs) != 1 or not fits or inputs[0].type != TYPES[spec.input.dtype]:
-            raise SpecError(
-                f"{path}: the graph takes {[(i.type, i.shape) for i in inputs]}, its spec says one "
-                f"{spec.input.dtype} input [B, {', '.join(map(str, wanted))}]: the spec does not belong to this file"
-            )
-        outputs = {output.name: output.shape for output in self._session.get_outputs()}
-        missing = [name for name in spec.output.names if name not in outputs]
-        if missing or len(spec.output.names) != 2:
-            raise SpecError(f"{path}: the spec names the outputs {spec.output.names}, the graph has {tuple(outputs)}")
-        check_outputs(spec, outputs[spec.output.names[0]], outputs[spec.output.names[1]], path)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        types = [TYPES.get(each.type, each.type.removeprefix("tensor(").removesuffix(")")) for each in inputs]
+        check_input(self.spec, [each.shape for each in inputs], types, path)
+        shapes = {output.name: output.shape for output in outputs}
+        check_names(self.spec, list(shapes), path)
+        self._outputs = list(self.spec.output.names)
+        check_outputs(self.spec, [shapes[name] for name in self._outputs], path)
         self._input = inputs[0].name
-        self._outputs = list(spec.output.names)
-        self._batch = shape[0] if isinstance(shape[0], int) else None
+        batch = inputs[0].shape[0]
+        self._batch = batch if isinstance(batch, int) else None
 
-    def run(self, batch: NDArray[Any]) -> RawOutputs:
+    def run(self, batch: NDArray[Any]) -> Outputs:
         """Run a batch [B, *spec.input.tensor_shape]."""
         if self._batch is not None and len(batch) != self._batch:
             raise OptionError(f"the model was exported for batches of {self._batch}, not {len(batch)}")
-        logits, offsets = self._session.run(self._outputs, {self._input: batch})
-        check_outputs(self.spec, logits.shape, offsets.shape, "the model")
-        return RawOutputs(np.asarray(logits, np.float32), np.asarray(offsets, np.float32))
+        return to_outputs(self.spec, self._session.run(self._outputs, {self._input: batch}))
 
     def close(self) -> None:
         """Free the session."""
@@ -128,4 +114,4 @@ def choose_providers(wanted: Sequence[str] | None, available: Sequence[str]) -> 
 
 def _first_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text.split(" : ", 2)[-1][:200]
+    return printable(text.split(" : ", 2)[-1])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd.errors import OptionError, SpecError, missing_extra
-from edgessd.runtimes.base import RawOutputs
+from edgessd.ops.outputs import RawOutputs
 from edgessd.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -40,21 +40,20 @@ class TorchRuntime:
             import torch
         except ImportError:
             raise missing_extra("torch", "torch") from None
-        from edgessd.models.checkpoint import load_checkpoint
-
         self._torch = torch
         if threads is not None:
             if threads < 1:
                 raise OptionError(f"threads must be at least 1, not {threads}")
             torch.set_num_threads(threads)
         self.device = _device(torch, device)
-        network, self.spec = model if isinstance(model, tuple) else load_checkpoint(model)
+        network, self.spec = model if isinstance(model, tuple) else _load(model)
         if self.spec.input.layout != "NCHW" or self.spec.input.dtype != "float32":
             raise SpecError(
                 f"a network in torch takes float32 in NCHW order, the spec of {self.spec.name!r} says "
                 f"{self.spec.input.dtype} in {self.spec.input.layout}: run the exported file instead"
             )
-        self._network: SSD | None = network.eval().to(self.device)
+        network.eval()  # a quantised graph's returns None
+        self._network: SSD | None = network.to(self.device)
 
     def run(self, batch: NDArray[Any]) -> RawOutputs:
         """Run pictures [B, 3, H, W] float32, normalised as the spec says."""
@@ -69,6 +68,19 @@ class TorchRuntime:
     def close(self) -> None:
         """Free the network."""
         self._network = None
+
+
+def _load(path: str | os.PathLike[str]) -> tuple[Any, ModelSpec]:
+    """The network of a checkpoint; of a quantised one the integer graph, as torch computes it."""
+    from edgessd.models.checkpoint import load_checkpoint
+    from edgessd.quantization.recipe import is_quantized
+
+    if not is_quantized(path):
+        return load_checkpoint(path)
+    from edgessd.quantization.network import load_quantized
+
+    quantized = load_quantized(path)
+    return quantized.converted(batch="dynamic", fold=True), quantized.spec
 
 
 def _device(torch: Any, name: str | None) -> Any:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from edgessd import zoo
 from edgessd.cli.evaluate import evaluate
+from edgessd.errors import InputError
 from edgessd.io.images import load_image
 
 DATA = Path(__file__).parent.parent / "data"
@@ -93,3 +94,32 @@ def test_mistakes_are_one_line(arguments, message):
     error = run(*arguments).exception
     assert message in str(error)
     assert "\n" not in str(error)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A labelled photo and a broken file, each said to hold one cat."""
+    photo = Path(zoo.__file__).parent / "photos" / "chelsea.png"
+    shutil.copy(photo, tmp_path / "good.png")
+    (tmp_path / "broken.png").write_bytes(photo.read_bytes()[:500])
+    truth = {
+        "images": [{"id": 1, "file_name": "good.png"}, {"id": 2, "file_name": "broken.png"}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1, "bbox": [0, 0, 451, 300]} for n in (1, 2)],
+    }
+    (tmp_path / "t.json").write_text(json.dumps(truth))
+    return tmp_path
+
+
+def test_an_unreadable_picture_is_skipped_counted_and_named(photos):
+    result = run("--data", photos / "t.json", "--images", photos, "--metric", "voc", "--threads", 1)
+    assert result.exception is None, result.output
+    assert result.output.count("skipped: ") == 1 and "broken.png" in result.output
+    assert "1 of 2 pictures cannot be read" in result.output
+    assert "mAP 50.00" in result.output  # its cat was not found
+
+
+def test_without_a_readable_picture_there_is_no_figure(photos):
+    (photos / "good.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    result = run("--data", photos / "t.json", "--images", photos, "--threads", 1)
+    assert isinstance(result.exception, InputError) and "none of the 2 pictures" in str(result.exception)

@@ -8,6 +8,7 @@ from edgessd._torchvision import torchvision
 from edgessd.coco import COCO_CLASSES, COCO_CLASSES_90, COCO_IDS
 from edgessd.errors import ModelError, OptionError
 from edgessd.models.weights import torchvision_detector, torchvision_state
+from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.postprocess import postprocess
 from edgessd.ops.priors import prior_boxes
 from edgessd.spec import Thresholds
@@ -64,11 +65,11 @@ def test_detections(detector, limits):
         theirs.detections_per_img, theirs.topk_candidates = defaults.max_detections, defaults.max_candidates
         with torch.no_grad():
             expected = theirs(images)
-            logits, offsets = ours(x)
+            outputs = RawOutputs(*(output.numpy() for output in ours(x)))
     finally:
         theirs.score_thresh, theirs.nms_thresh, theirs.detections_per_img, theirs.topk_candidates = saved
     for index, reference in enumerate(expected):
-        found = postprocess(logits[index].numpy(), offsets[index].numpy(), spec, (size, size), defaults)
+        found = postprocess(outputs, spec, (size, size), defaults, picture=index)
         # torchvision also returns boxes that clipping has left without an area, and they take up places; we do not.
         solid = ((reference["boxes"][:, 2:] - reference["boxes"][:, :2]) > 0).all(dim=1)
         boxes, scores, labels = (reference[key][solid].numpy() for key in ("boxes", "scores", "labels"))

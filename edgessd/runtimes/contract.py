@@ -1,0 +1,110 @@
+"""What a graph's tensors must look like by its spec: held at load, at every run, and by `edgessd info --validate`.
+
+Shapes are sequences whose first entry is the batch; entries that are not ints are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgessd.errors import SpecError, printable
+from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, Outputs, RawOutputs
+from edgessd.spec import OUTPUT_NAMES, ModelSpec
+
+FOREIGN = "the spec does not belong to this file"
+
+
+def output_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:
+    """Return the shape of each output without the batch, in the order of `spec.output.names`."""
+    priors, most = spec.priors.count, spec.defaults.max_detections
+    if spec.output.level == "raw":
+        return [(priors, spec.num_logits), (priors, 4)]
+    if spec.output.level == "decoded":
+        return [(priors, len(spec.classes)), (priors, 4)]
+    return [(most, 4), (most,), (most,), ()]
+
+
+def fits(shape: Sequence[Any], expected: Sequence[int]) -> bool:
+    """Whether `shape`, with a batch in front, can be `expected`."""
+    return len(shape) == len(expected) + 1 and all(
+        not isinstance(n, (int, np.integer)) or n == m for n, m in zip(shape[1:], expected, strict=True)
+    )
+
+
+def check_input(spec: ModelSpec, shapes: Sequence[Sequence[Any]], dtypes: Sequence[str], what: object) -> None:
+    """Hold a graph's inputs, of which there must be one, against the spec. Raises SpecError.
+
+    dtypes: numpy's names of the types.
+    """
+    wanted = spec.input.tensor_shape
+    if len(shapes) != 1 or not fits(shapes[0], wanted) or dtypes[0] != spec.input.dtype:
+        found = ", ".join(f"{dtype} {_text(shape)}" for dtype, shape in zip(dtypes, shapes, strict=True))
+        raise SpecError(
+            f"{printable(what)}: the graph takes {found or 'nothing'}, its spec says one {spec.input.dtype} input "
+            f"[B, {', '.join(map(str, wanted))}]: {FOREIGN}"
+        )
+
+
+def check_scale(spec: ModelSpec, scale: float, zero_point: int, what: object) -> None:
+    """Hold the quantisation of an integer input against the spec. Raises SpecError."""
+    ours = spec.input.quantization_scale or 0.0
+    if abs(scale - ours) > 1e-5 * ours or zero_point != spec.input.quantization_zero_point:
+        raise SpecError(
+            f"{printable(what)}: the input has scale {scale:.8g} and zero point {zero_point}, its spec says "
+            f"{ours:.8g} and {spec.input.quantization_zero_point}: {FOREIGN}"
+        )
+
+
+def check_names(spec: ModelSpec, found: Sequence[str], what: object) -> None:
+    """Hold the names of a graph's outputs against the spec. Raises SpecError where one is missing."""
+    if not set(spec.output.names) <= set(found):
+        raise SpecError(
+            f"{printable(what)}: the spec names the outputs {_names(spec.output.names)}, the graph has {_names(found)}"
+        )
+
+
+def check_outputs(spec: ModelSpec, shapes: Sequence[Sequence[Any]], what: object) -> None:
+    """Hold a graph's output shapes, in the order of the spec's names, against the spec. Raises SpecError."""
+    names = OUTPUT_NAMES[spec.output.level]
+    for name, shape, expected in zip(names, shapes, output_shapes(spec), strict=True):
+        if not fits(shape, expected):
+            classes = f"{len(spec.classes)} classes, {spec.scores}"
+            raise SpecError(
+                f"{printable(what)}: the graph's {name} have shape {_text(shape)}, its spec says "
+                f"{_text(('B', *expected))} ({classes}): {FOREIGN}"
+            )
+
+
+def to_outputs(spec: ModelSpec, arrays: Sequence[NDArray[Any]]) -> Outputs:
+    """Name the arrays that a graph answered with, in the order of the spec's names. Raises SpecError for others."""
+    check_outputs(spec, [array.shape for array in arrays], "the model")
+    integers = ("labels", "count") if spec.output.level == "nms" else ()
+    for name, array in zip(OUTPUT_NAMES[spec.output.level], arrays, strict=True):
+        if array.dtype.kind not in ("iu" if name in integers else "f"):
+            kind = "integers" if name in integers else "floating point numbers"
+            raise SpecError(f"the model's {name} are {array.dtype}, not {kind}: {FOREIGN}")
+    if spec.output.level == "raw":
+        return RawOutputs(_floats(arrays[0]), _floats(arrays[1]))
+    if spec.output.level == "decoded":
+        return DecodedOutputs(_floats(arrays[0]), _floats(arrays[1]))
+    return FinalOutputs(_floats(arrays[0]), _floats(arrays[1]), _ints(arrays[2]), _ints(arrays[3]))
+
+
+def _floats(array: NDArray[Any]) -> NDArray[np.float32]:
+    return np.asarray(array, np.float32)
+
+
+def _ints(array: NDArray[Any]) -> NDArray[np.int64]:
+    return np.asarray(array, np.int64)
+
+
+def _text(shape: Sequence[Any]) -> str:
+    return printable("[" + ", ".join(map(str, shape)) + "]", 80)
+
+
+def _names(names: Sequence[str]) -> str:
+    return printable(tuple(names), 300)

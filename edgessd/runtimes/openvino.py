@@ -1,0 +1,112 @@
+"""OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgessd.errors import ModelError, OptionError, missing_extra, printable
+from edgessd.ops.outputs import Outputs
+from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
+from edgessd.runtimes.kinds import file_kind
+from edgessd.runtimes.readers.onnx import read_onnx
+from edgessd.runtimes.readers.openvino import read_openvino, weights_path
+from edgessd.spec import ModelSpec
+
+
+class OpenVinoRuntime:
+    """An OpenVINO file (.xml with its .bin beside it), or an ONNX file, of any precision and level.
+
+    One thread at a time may call `run`.
+
+    threads: of the processor; None is OpenVINO's default. providers: devices such as `cpu`, `gpu` or `npu`;
+    None is the processor; of several, OpenVINO takes the best that works. spec: for a file that carries none.
+
+    Float networks are computed in float32. (By default OpenVINO takes bfloat16 on processors that have it,
+    which changes the answers.)
+    """
+
+    thread_safe = False
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        spec: ModelSpec | None = None,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> None:
+        path = Path(path)
+        if file_kind(path) == "openvino":
+            facts = read_openvino(path)
+            weights_path(path)
+        else:
+            facts = read_onnx(path)
+        self.spec = spec or facts.spec(path)
+        try:
+            import openvino
+        except ImportError:
+            raise missing_extra("openvino", "openvino") from None
+        core = openvino.Core()
+        device = choose_device(providers, core.available_devices)
+        options: dict[str, Any] = {}
+        if device == "CPU" or self.spec.precision != "fp16":
+            options["INFERENCE_PRECISION_HINT"] = "f32"
+        if threads is not None and device == "CPU":
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._model = core.compile_model(str(path), device, options)
+        except Exception as error:  # RuntimeError mostly; its own types are plain Exceptions
+            raise ModelError(f"{printable(path)} cannot be loaded by OpenVINO: {_last_line(error)}") from None
+        self.name = f"openvino ({device.lower()})"
+        self._check(path)
+
+    def _check(self, path: Path) -> None:
+        inputs = self._model.inputs
+        types = [str(np.dtype(each.get_element_type().to_dtype())) for each in inputs]
+        check_input(self.spec, [_shape(each) for each in inputs], types, path)
+        places = {name: place for place, output in enumerate(self._model.outputs) for name in output.get_names()}
+        check_names(self.spec, list(places), path)
+        self._outputs = [places[name] for name in self.spec.output.names]
+        check_outputs(self.spec, [_shape(self._model.outputs[place]) for place in self._outputs], path)
+        batch = _shape(inputs[0])[0]
+        self._batch = batch if isinstance(batch, int) else None
+
+    def run(self, batch: NDArray[Any]) -> Outputs:
+        """Run a batch [B, *spec.input.tensor_shape]."""
+        if self._batch is not None and len(batch) != self._batch:
+            raise OptionError(f"the model was exported for batches of {self._batch}, not {len(batch)}")
+        answer = self._model([np.ascontiguousarray(batch)])
+        return to_outputs(self.spec, [np.asarray(answer[place]) for place in self._outputs])
+
+    def close(self) -> None:
+        """Free the compiled network."""
+        del self._model
+
+
+def choose_device(wanted: Sequence[str] | None, available: Sequence[str]) -> str:
+    """Return OpenVINO's name of the wanted device; `AUTO:GPU,CPU` and the like for several."""
+    names = [wanted] if isinstance(wanted, str) else list(wanted or ("cpu",))
+    kinds = {name.split(".")[0] for name in available}
+    for name in names:
+        if name.upper() not in {*available, *kinds}:
+            raise OptionError(
+                f"OpenVINO has no device {printable(name)!r} here, only {', '.join(map(str.lower, available))}"
+            )
+    upper = [name.upper() for name in names]
+    return upper[0] if len(upper) == 1 else f"AUTO:{','.join(upper)}"
+
+
+def _shape(port: Any) -> list[int | None]:
+    return [size.get_length() if size.is_static else None for size in port.get_partial_shape()]
+
+
+def _last_line(error: Exception) -> str:
+    """Return the reason, which stands below a pile of source files' names."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if not line.startswith(("Exception from", "FrontEnd API"))]
+    return printable(" ".join(reasons or lines))
