@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +65,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu keeps off the GPU.")] = None,
 ) -> None:
     """Train a detector on a labelled folder; several GPUs or machines with `accelerate launch -m edgessd train ...`."""
+    _environment()
     try:
         from edgessd.training import make_config, saved_config
         from edgessd.training import train as run
@@ -79,6 +81,14 @@ def train(
     result = run(make_config(**{**given, "out": str(out)}), resume=resume)
     if result.interrupted is not None:
         raise typer.Exit(128 + result.interrupted)
+
+
+def _environment() -> None:
+    """Settings that libraries read when they are loaded; the user's own are kept."""
+    # OpenMP's threads wait for each other by turning in circles, for milliseconds: with any other process on the same
+    # cores (the loader is one) a step takes up to ten times as long. A thousand turns are microseconds.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from edgessd.spec import ModelSpec
 from edgessd.training.augment import PRESETS
 from edgessd.training.config import TrainConfig, differences
 from edgessd.training.data import Batch, Batches, Item, PictureSet, TrainingSet, make_loader, normalize
+from edgessd.training.depthwise import speed_up
 from edgessd.training.display import Display, workers_for
 from edgessd.training.distill import distillation_loss, load_teacher, unlabelled_pictures
 from edgessd.training.ema import MovingAverage
@@ -42,6 +43,7 @@ from edgessd.training.interrupt import Interrupt
 from edgessd.training.logs import Board, draw_curves, write_csv
 from edgessd.training.loss import MULTIBOX_ALPHA, MultiBoxLoss
 from edgessd.training.matching import IGNORED, match
+from edgessd.training.memory import kept
 from edgessd.training.network import build_network
 from edgessd.training.norm import Folded, freeze, is_folded, norms, reestimate
 from edgessd.training.schedule import learning_rate
@@ -139,6 +141,7 @@ class Trainer:
         self._check_batch()
         self.folded, network = self._prepare_norm(fresh=saved is None)
         _channels_last(network)
+        speed_up(network)
         optimizer = _optimizer(network, config)
         if saved is not None:
             self._load(network, saved[4]["model"])
@@ -174,7 +177,8 @@ class Trainer:
         if progress.update:
             self.say(f"continuing at epoch {progress.epoch + 1} of {config.epochs}, update {progress.update}")
         stopped: int | None = None
-        with Interrupt() as interrupt, Display(self, enabled=config.progress) as display:
+        on_cpu = self.accelerator.device.type == "cpu"
+        with kept(enabled=on_cpu), Interrupt() as interrupt, Display(self, enabled=config.progress) as display:
             while progress.epoch < config.epochs and stopped is None:
                 stopped = self._epoch(interrupt, display, board)
                 if stopped is None:

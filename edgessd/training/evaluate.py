@@ -7,16 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
-import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from edgessd.datasets import LabelledSet
 from edgessd.detector import Detector
-from edgessd.errors import InputError
+from edgessd.evaluation.detections import detect_all
 from edgessd.evaluation.voc import voc_ap
 from edgessd.models.ssd import SSD
-from edgessd.results import Detections
 from edgessd.runtimes.torch import TorchRuntime
 from edgessd.spec import ModelSpec, Thresholds
 
@@ -44,25 +42,16 @@ def evaluate_network(model: SSD, spec: ModelSpec, truth: LabelledSet, accelerato
     device = None if accelerator is None else str(accelerator.device)
     runtime = TorchRuntime((model, msgspec.structs.replace(spec, defaults=LIMITS)), device=device)
     detector = Detector(runtime)
-    found: list[tuple[int, Detections]] = []
-    unreadable = 0
-    for row in range(rank, len(truth.samples), world):
-        try:
-            found.append((row, detector(truth.samples[row].image)))
-        except InputError:
-            unreadable += 1
-            found.append((row, _nothing(spec)))
+    rows = range(rank, len(truth.samples), world)
+    part = truth.take(rows)
+    unreadable: list[str] = []
+    found = list(zip(rows, detect_all(detector, part, skipped=unreadable.append), strict=True))
     if world > 1:
         found = gather_object(found)
     detections = [each for _, each in sorted(found, key=lambda pair: pair[0])]
     by_class = [voc_ap(truth, detections, eleven_points=eleven) for eleven in (True, False)]
     seven, area = by_class
-    return Score(_mean(seven.values()), _mean(area.values()), seven, area, unreadable)
-
-
-def _nothing(spec: ModelSpec) -> Detections:
-    empty = np.zeros(0, np.float32)
-    return Detections(empty.reshape(0, 4), empty, np.zeros(0, np.int64), spec.classes, (1, 1))
+    return Score(_mean(seven.values()), _mean(area.values()), seven, area, len(unreadable))
 
 
 def _mean(values: Iterable[float]) -> float:
