@@ -1,5 +1,48 @@
-"""Quantisation, and what goes before it."""
+"""Quantisation: int8 networks from float ones, by calibration (PTQ) or with training (QAT).
 
-from edgessd.quantization.fold import fold_batch_norm
+Names are imported when they are first asked for: folding batch norm does not need torchao.
+"""
 
-__all__ = ["fold_batch_norm"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgessd.quantization.calibration import Calibration, calibration_pictures
+    from edgessd.quantization.fold import fold_batch_norm
+    from edgessd.quantization.network import (
+        QuantizedNetwork,
+        calibrate,
+        load_quantized,
+        prepare_network,
+        save_quantized,
+    )
+
+__all__ = [
+    "Calibration",
+    "QuantizedNetwork",
+    "calibrate",
+    "calibration_pictures",
+    "fold_batch_norm",
+    "load_quantized",
+    "prepare_network",
+    "save_quantized",
+]
+
+_HOMES = {
+    "Calibration": "calibration",
+    "QuantizedNetwork": "network",
+    "calibrate": "network",
+    "calibration_pictures": "calibration",
+    "fold_batch_norm": "fold",
+    "load_quantized": "network",
+    "prepare_network": "network",
+    "save_quantized": "network",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,96 @@
+"""`edgessd quantize`: int8 from a float checkpoint and calibration pictures, without training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from edgessd.errors import InputError, ModelError, OptionError, missing_extra
+from edgessd.io.files import check_writable, write_text_atomic
+
+SENSITIVITY_PICTURES = 32
+
+
+def quantize(
+    checkpoint: Annotated[str, typer.Argument(help="A float checkpoint (.safetensors).")],
+    calibration: Annotated[str, typer.Option(help="Folder of pictures like those that the model will see.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The quantised checkpoint to write.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many of the pictures.")] = 200,
+    keep_float: Annotated[
+        list[str] | None, typer.Option(help="Modules that stay float, such as 'head.offsets.*.1'; may be repeated.")
+    ] = None,
+    sensitivity: Annotated[
+        Path | None, typer.Option(help="Measure each layer alone; write table.json and layers.png to this folder.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: torch's own choice.")] = None,
+) -> None:
+    """Quantise a checkpoint to int8 by calibration (PTQ); `edgessd export` writes its files."""
+    console = Console()
+    if not calibration:
+        raise OptionError("which pictures? give a folder of a hundred or more like those to come with --calibration")
+    target = output or Path(checkpoint).with_name(f"{Path(checkpoint).stem}.int8.safetensors")
+    try:
+        check_writable(target)
+        if sensitivity is not None:
+            sensitivity.mkdir(parents=True, exist_ok=True)
+    except (InputError, OSError) as error:
+        raise ModelError(str(error)) from None
+    try:
+        import torch
+
+        from edgessd.models.checkpoint import load_checkpoint
+        from edgessd.quantization import calibrate, calibration_pictures, prepare_network, save_quantized
+        from edgessd.quantization.distance import distance
+        from edgessd.quantization.recipe import is_quantized
+        from edgessd.quantization.sensitivity import draw
+        from edgessd.quantization.sensitivity import sensitivity as measure
+    except ModuleNotFoundError as error:
+        raise missing_extra(str(error.name), "export") from None
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if is_quantized(checkpoint):
+        raise OptionError(f"{checkpoint} is quantised already: give the float checkpoint")
+    model, spec = load_checkpoint(checkpoint)
+    pictures = calibration_pictures(calibration, limit)
+    for line in pictures.failures:
+        console.print(f"skipped: {line}", highlight=False, soft_wrap=True)
+    network = prepare_network(model, spec, keep_float=keep_float or ())
+    with console.status(f"calibrating on {len(pictures.paths)} pictures"):
+        calibrate(network, pictures)
+        away = distance((network.graph, network.spec), (model, spec), list(pictures.paths[:SENSITIVITY_PICTURES]))
+    save_quantized(target, network)
+    console.print(
+        f"distance to the float network: boxes {away.boxes:.3f} (offsets, score > 0.3), scores {away.scores:.3f} "
+        "(> 0.05), RMS",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if sensitivity is not None:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("layer by layer", total=None)
+            costs = measure(
+                network,
+                pictures.paths[:SENSITIVITY_PICTURES],
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        table = Table("layer", "rounded", "boxes", "scores")
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for cost in costs[:15]:
+            table.add_row(cost.module, cost.kind, f"{cost.boxes:.4f}", f"{cost.scores:.4f}")
+        console.print(table)
+        write_text_atomic(sensitivity / "table.json", json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")
+        draw(costs, sensitivity / "layers.png")
+        console.print(f"all layers: {sensitivity / 'table.json'}, {sensitivity / 'layers.png'}", soft_wrap=True)
+    console.print(
+        f"wrote {target}; next: edgessd export {target} -o {target.with_suffix('.onnx')}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,48 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edgessd.models import create_model
+
+
+def small_model(backbone="timm:mobilenetv2_035", head="ssdlite", size=160, classes=("cup", "cat"), **options):
+    """A network with random weights and batch norm statistics of its own inputs."""
+    torch.manual_seed(0)
+    model, spec = create_model(head, backbone=backbone, size=size, classes=classes, receptive_fields=False, **options)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.randn(4, 3, size, size))
+    return model.eval(), spec
+
+
+@pytest.fixture(scope="session")
+def small():
+    return small_model()
+
+
+@pytest.fixture(scope="session")
+def picture_folder(tmp_path_factory):
+    """Pictures with shapes in them: flat areas, edges and noise, as photographs have."""
+    folder = tmp_path_factory.mktemp("calibration")
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        image = np.full((120, 160, 3), rng.integers(0, 256, 3), np.uint8)
+        for _ in range(6):
+            x, y = rng.integers(0, 160), rng.integers(0, 120)
+            color = tuple(int(c) for c in rng.integers(0, 256, 3))
+            cv2.rectangle(image, (int(x), int(y)), (int(x) + 40, int(y) + 30), color, -1)
+        noise = rng.normal(0, 8, image.shape)
+        cv2.imwrite(str(folder / f"{number:02}.png"), np.clip(image + noise, 0, 255).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quantized(small, picture_folder):
+    from edgessd.quantization import calibrate, calibration_pictures, prepare_network
+
+    network = prepare_network(*small)
+    calibrate(network, calibration_pictures(picture_folder))
+    return network
