@@ -12,6 +12,8 @@ from edgessd.cli.doctor import doctor
 from edgessd.cli.evaluate import evaluate
 from edgessd.cli.export import export
 from edgessd.cli.info import info, models
+from edgessd.cli.qat import qat
+from edgessd.cli.quantize import quantize
 from edgessd.cli.train import train
 
 app = typer.Typer(
@@ -28,6 +30,8 @@ app.command()(models)
 app.command()(doctor)
 app.command()(train)
 app.command()(evaluate)
+app.command()(quantize)
+app.command()(qat)
 app.command()(export)
 
 

@@ -1,25 +1,32 @@
-"""ONNX files: the network as it is (raw logits and offsets), with its spec inside."""
+"""ONNX files: the network with as much of the postprocessing as asked for, and its spec inside."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import torch
+from torch import nn
 
 from edgessd.errors import InputError, ModelError, OptionError, missing_extra
+from edgessd.export.job import Job, Level, bytes_input
+from edgessd.export.levels import Decoded, Half, append_suppression, with_level
+from edgessd.export.onnx_int8 import global_pools, integer_biases, take_bytes, unsigned_activations
 from edgessd.io.files import write_bytes_atomic
 from edgessd.models.ssd import SSD
-from edgessd.quantization.fold import fold_batch_norm
+from edgessd.quantization.capture import inference_copy
+from edgessd.quantization.quiet import quiet
 from edgessd.spec import METADATA_KEY, ModelSpec
 
 INPUT_NAME = "image"
+CONTENTS = {
+    "raw": "raw class logits and box offsets of every prior",
+    "decoded": "scores and boxes of every prior",
+    "nms": "final detections",
+}
 
 
 def export_onnx(
@@ -31,11 +38,12 @@ def export_onnx(
     batch: int | Literal["dynamic"] = "dynamic",
     slim: bool = True,
 ) -> None:
-    """Write `model` as an ONNX file: input `image` [B, 3, H, W] float32, outputs `logits` and `offsets`.
+    """Write `model` as a float32 ONNX file of level `raw`; `export_model` has every precision and level.
 
-    Batch norms are folded, constant paddings become pads of the convolutions behind them. The spec is in
-    the file's metadata under `edgessd.spec`, the class names (as a JSON object {"0": name, ...}) under
-    `names`. The file is checked, and written whole or not at all. `model` itself is not changed.
+    Input `image` [B, 3, H, W] float32, outputs `logits` and `offsets`. Batch norms are folded, constant paddings
+    become pads of the convolutions behind them. The spec is in the file's metadata under `edgessd.spec`, the class
+    names (as a JSON object {"0": name, ...}) under `names`. The file is checked, and written whole or not at all.
+    `model` itself is not changed.
 
     batch: a number fixes B; `dynamic` leaves it open. slim: simplify the graph with onnxslim.
 
@@ -47,6 +55,48 @@ def export_onnx(
     if not Path(path).parent.is_dir():
         raise ModelError(f"cannot write {path}: there is no folder {Path(path).parent}")
     write_onnx(to_onnx(model, spec, opset=opset, batch=batch, slim=slim), spec, path)
+
+
+def export(job: Job, path: Path) -> ModelSpec:
+    """Write what `job` asks for and return the spec of the file."""
+    proto, spec = build(job)
+    write_onnx(proto, spec, path)
+    return spec
+
+
+def build(job: Job) -> tuple[Any, ModelSpec]:
+    """Return the `onnx.ModelProto` of `job` and its spec."""
+    network: nn.Module
+    if isinstance(job.source, SSD):
+        network = inference_copy(job.source, job.spec)
+        if job.precision == "fp16":
+            network = Half(network)
+    else:
+        network = job.source.converted(batch=job.batch, fold=True)
+    level: Level = "raw" if job.level == "raw" else "decoded"
+    spec = with_level(msgspec.structs.replace(job.spec, precision=job.precision), level)
+    if level == "decoded":
+        network = Decoded(network, spec).eval()
+    proto = trace(network, spec, opset=job.opset, batch=job.batch)
+    if job.precision == "int8":
+        unsigned_activations(proto)
+        integer_biases(proto)
+        global_pools(proto)
+        spec = _unsigned(spec)
+        if job.tensor == "uint8":
+            take_bytes(proto, spec.input)
+            spec = bytes_input(spec, layout="NHWC")
+    if job.level == "nms":
+        append_suppression(proto, spec)
+        spec = with_level(spec, "nms")
+    describe(proto, spec)
+    return proto, spec
+
+
+def _unsigned(spec: ModelSpec) -> ModelSpec:
+    assert spec.quantization is not None
+    quantization = msgspec.structs.replace(spec.quantization, activations="uint8")
+    return msgspec.structs.replace(spec, quantization=quantization)
 
 
 def write_onnx(proto: Any, spec: ModelSpec, path: str | os.PathLike[str]) -> None:
@@ -65,20 +115,29 @@ def to_onnx(
     model: SSD, spec: ModelSpec, *, opset: int = 18, batch: int | Literal["dynamic"] = "dynamic", slim: bool = True
 ) -> Any:
     """Return the `onnx.ModelProto` that `export_onnx` writes."""
+    proto = trace(inference_copy(model, spec), spec, opset=opset, batch=batch, slim=slim)
+    describe(proto, spec)
+    return proto
+
+
+def trace(
+    network: nn.Module,
+    spec: ModelSpec,
+    *,
+    opset: int = 18,
+    batch: int | Literal["dynamic"] = "dynamic",
+    slim: bool = True,
+) -> Any:
+    """Return the checked `onnx.ModelProto` of a network with one input and the outputs of `spec.output`."""
     onnx, onnxslim = _import_onnx()
     # Two pictures: torch.export takes a size of one for a constant even where it is declared dynamic.
     count = 2 if batch == "dynamic" else batch
-    device = next(model.parameters()).device
+    device = next((value.device for value in network.parameters()), torch.device("cpu"))
     example = torch.zeros(count, *spec.input.tensor_shape, device=device)
-    folded = fold_batch_norm(model, example)
-    for module in folded.modules():
-        if getattr(module, "inplace", False) is True:
-            # torch.export takes in-place activations apart into many operators, at a tenth of a second each.
-            setattr(module, "inplace", False)  # noqa: B010
     dynamic = ({0: torch.export.Dim("batch", min=1, max=65535)},) if batch == "dynamic" else None
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
-            folded,
+            network,
             (example,),
             dynamo=True,
             verbose=False,
@@ -92,7 +151,6 @@ def to_onnx(
         if slim:
             proto = onnxslim.slim(proto)
     fold_paddings(proto)
-    describe(proto, spec)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
@@ -106,7 +164,7 @@ def describe(proto: Any, spec: ModelSpec) -> None:
         entry.key, entry.value = key, value
     proto.producer_name = "edgessd"
     proto.producer_version = spec.provenance.edgessd
-    proto.doc_string = f"{spec.name}: raw class logits and box offsets of every prior"
+    proto.doc_string = f"{spec.name}: {CONTENTS[spec.output.level]}"
     for node in proto.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -168,19 +226,6 @@ def fold_paddings(proto: Any) -> None:
         infos = [value for value in proto.graph.value_info if value.name not in folded]
         del proto.graph.value_info[:]
         proto.graph.value_info.extend(infos)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporters: they print progress, log notices, and warn about their own deprecations."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
 
 
 def _import_onnx() -> tuple[Any, Any]:
