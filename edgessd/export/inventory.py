@@ -152,12 +152,16 @@ def _openvino(path: Path) -> list[_Op]:
 
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     ops = []
+    constant = set()
     for node in compiled.get_runtime_model().get_ordered_ops():
         info: dict[str, Any] = {key: str(value.value) for key, value in node.get_rt_info().items() if key}
         kind = info.get("layerType", node.get_type_name())
-        if kind in ("Input", "Parameter", "Output", "Result", "Const", "Constant"):
+        inputs = tuple(source.get_source_output().get_node().get_friendly_name() for source in node.inputs())
+        if kind in ("Const", "Constant") or (inputs and constant.issuperset(inputs)):  # weights and their reshapes
+            constant.add(node.get_friendly_name())
+            continue
+        if kind in ("Input", "Parameter", "Output", "Result"):
             continue
         integer = info.get("runtimePrecision", "") in ("u8", "i8", "U8", "I8")
-        inputs = tuple(source.get_source_output().get_node().get_friendly_name() for source in node.inputs())
         ops.append(_Op(kind, node.get_friendly_name(), integer, inputs, (node.get_friendly_name(),)))
     return ops
