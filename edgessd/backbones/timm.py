@@ -99,12 +99,14 @@ class TimmBackbone(Backbone):
     def from_classifier(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return this module's part of the state dict of timm's whole classifier.
 
-        Raises ModelError for keys that the classifier does not have. Keys that are missing are missing in
+        A file of the same architecture by other authors, in which every name differs, is taken by its order, if all
+        shapes agree. Raises ModelError for keys that the classifier does not have. Keys that are missing are missing in
         the result, except counters of batches, which some files leave out.
         """
         with torch.device("meta"):
             classifier = _build(self.timm_name, self._extra)
         known = classifier.state_dict()
+        state = _renamed(state, known)
         unknown = [key for key in state if key not in known]
         if unknown:
             raise ModelError(
@@ -118,6 +120,18 @@ class TimmBackbone(Backbone):
                 if alias in own:
                     result[alias] = value
         return result
+
+
+def _renamed(state: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """`state` under the names of `known`, where none of its own is known and the shapes agree one by one."""
+    counter = "num_batches_tracked"
+    theirs = [key for key in state if not key.endswith(counter)]
+    ours = [key for key in known if not key.endswith(counter)]
+    if any(key in known for key in theirs):
+        return state
+    if [state[key].shape for key in theirs] != [known[key].shape for key in ours]:
+        return state
+    return {mine: state[key] for mine, key in zip(ours, theirs, strict=True)}
 
 
 class _FeaturesBackbone(TimmBackbone):

@@ -33,7 +33,7 @@ def export(job: Job, path: Path) -> ModelSpec:
         file = Path(folder) / "model.onnx"
         file.write_bytes(proto.SerializeToString())
         try:
-            model = openvino.convert_model(str(file))
+            model = openvino.Core().read_model(str(file))  # convert_model does the same and reports it to its makers
         except Exception as error:  # OpenVINO raises RuntimeError's children and its own
             line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise ModelError(f"OpenVINO cannot convert {spec.name!r}: {line}") from error

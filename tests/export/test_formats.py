@@ -61,7 +61,8 @@ def test_an_exported_file_answers_as_its_checkpoint(tmp_path, checkpoints, pictu
     if precision == "int8":
         assert spec.input.dtype == "uint8"
         assert report.integer_share >= 0.95
-        assert inventory(file).convolutions_in_float == ()
+        # OpenVINO leaves the first convolution, of three channels and a zero point, in float.
+        assert len(inventory(file).convolutions_in_float) == (format == "openvino")
     with Detector.load(file) as detector:
         assert detector.spec == spec
         assert detector(pictures[0]).timings["run"] > 0

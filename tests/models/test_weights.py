@@ -141,6 +141,17 @@ def test_a_timm_classifier_is_loaded_into_the_backbone(tmp_path):
     )
     load_timm_backbone(model, tmp_path / "classifier.safetensors")
     assert torch.equal(model.backbone.stem[0].weight, classifier.conv_stem.weight)
+    expected = {key: value.clone() for key, value in model.backbone.state_dict().items()}
+    foreign = {f"theirs.{number}": value for number, value in enumerate(_learnt(classifier.state_dict()).values())}
+    model.backbone.stem[0].weight.data.zero_()
+    load_timm_backbone(model, foreign)
+    assert all(torch.equal(value, expected[key]) for key, value in _learnt(model.backbone.state_dict()).items())
+    with pytest.raises(ModelError, match="unexpected .such as theirs.1"):
+        load_timm_backbone(model, dict(list(foreign.items())[1:]))
     ssd, _ = create_model("ssd300_vgg16", classes=("a",), receptive_fields=False)
     with pytest.raises(ModelError, match="fit a backbone 'timm:NAME', not a VGG16"):
         load_timm_backbone(ssd, {})
+
+
+def _learnt(state):
+    return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
