@@ -29,12 +29,18 @@ def quantize(
     sensitivity: Annotated[
         Path | None, typer.Option(help="Measure each layer alone; write table.json and layers.png to this folder.")
     ] = None,
+    equalization: Annotated[
+        bool, typer.Option("--equalize/--no-equalize", help="Give the channels of an activation the same range.")
+    ] = True,
+    rounding: Annotated[str, typer.Option(help="Of weights: adaptive, or nearest.")] = "adaptive",
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: torch's own choice.")] = None,
 ) -> None:
     """Quantise a checkpoint to int8 by calibration (PTQ); `edgessd export` writes its files."""
     console = Console()
     if not calibration:
         raise OptionError("which pictures? give a folder of a hundred or more like those to come with --calibration")
+    if rounding not in ("adaptive", "nearest"):
+        raise OptionError(f"--rounding is adaptive or nearest, not {rounding!r}")
     target = output or Path(checkpoint).with_name(f"{Path(checkpoint).stem}.int8.safetensors")
     try:
         check_writable(target)
@@ -46,7 +52,14 @@ def quantize(
         import torch
 
         from edgessd.models.checkpoint import load_checkpoint
-        from edgessd.quantization import calibrate, calibration_pictures, prepare_network, save_quantized
+        from edgessd.quantization import (
+            calibrate,
+            calibration_pictures,
+            equalize,
+            prepare_network,
+            round_adaptively,
+            save_quantized,
+        )
         from edgessd.quantization.distance import distance
         from edgessd.quantization.recipe import is_quantized
         from edgessd.quantization.sensitivity import draw
@@ -62,16 +75,12 @@ def quantize(
     for line in pictures.failures:
         console.print(f"skipped: {line}", highlight=False, soft_wrap=True)
     network = prepare_network(model, spec, keep_float=keep_float or ())
-    with console.status(f"calibrating on {len(pictures.paths)} pictures"):
+    count = f"on {len(pictures.paths)} pictures"
+    if equalization:
+        with console.status(f"equalising channels {count}"):
+            equalize(network, pictures)
+    with console.status(f"calibrating {count}"):
         calibrate(network, pictures)
-        away = distance((network.graph, network.spec), (model, spec), list(pictures.paths[:SENSITIVITY_PICTURES]))
-    save_quantized(target, network)
-    console.print(
-        f"distance to the float network: boxes {away.boxes:.3f} (offsets, score > 0.3), scores {away.scores:.3f} "
-        "(> 0.05), RMS",
-        highlight=False,
-        soft_wrap=True,
-    )
     if sensitivity is not None:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("layer by layer", total=None)
@@ -89,6 +98,17 @@ def quantize(
         write_text_atomic(sensitivity / "table.json", json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")
         draw(costs, sensitivity / "layers.png")
         console.print(f"all layers: {sensitivity / 'table.json'}, {sensitivity / 'layers.png'}", soft_wrap=True)
+    if rounding == "adaptive":
+        with console.status(f"rounding weights {count}"):
+            round_adaptively(network, pictures)
+    save_quantized(target, network)
+    away = distance((network.graph, network.spec), (model, spec), list(pictures.paths[:SENSITIVITY_PICTURES]))
+    console.print(
+        f"distance to the float network: boxes {away.boxes:.3f} (offsets, score > 0.3), scores {away.scores:.3f} "
+        "(> 0.05), RMS",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(
         f"wrote {target}; next: edgessd export {target} -o {target.with_suffix('.onnx')}",
         highlight=False,

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from edgessd.quantization.network import (
         QuantizedNetwork,
         calibrate,
+        equalize,
         load_quantized,
         prepare_network,
+        quantize,
+        round_adaptively,
         save_quantized,
     )
 
@@ -24,9 +27,12 @@ __all__ = [
     "QuantizedNetwork",
     "calibrate",
     "calibration_pictures",
+    "equalize",
     "fold_batch_norm",
     "load_quantized",
     "prepare_network",
+    "quantize",
+    "round_adaptively",
     "save_quantized",
 ]
 
@@ -35,9 +41,12 @@ _HOMES = {
     "QuantizedNetwork": "network",
     "calibrate": "network",
     "calibration_pictures": "calibration",
+    "equalize": "network",
     "fold_batch_norm": "fold",
     "load_quantized": "network",
     "prepare_network": "network",
+    "quantize": "network",
+    "round_adaptively": "network",
     "save_quantized": "network",
 }
 

@@ -17,15 +17,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from edgessd.errors import InputError, ModelError, SpecError
 from edgessd.io.files import atomic_write
 from edgessd.models.ssd import SSD, build_ssd
 from edgessd.quantization import pt2e
+from edgessd.quantization.adaptive import round_adaptively as round_graph
 from edgessd.quantization.calibration import Calibration
 from edgessd.quantization.capture import capture, center_input, split_activations
-from edgessd.quantization.quantizer import annotator
+from edgessd.quantization.distance import BOX_SCORE, SCORE
+from edgessd.quantization.equalization import equalize as equalize_graph
+from edgessd.quantization.quantizer import LOGIT_FLOOR, MOVES, annotator
 from edgessd.quantization.recipe import RECIPE_KEY, Recipe
 from edgessd.spec import METADATA_KEY, ModelSpec, QuantizationSpec
 
@@ -42,12 +45,18 @@ class QuantizedNetwork:
     spec: ModelSpec
     recipe: Recipe
 
+    def copied(self) -> QuantizedNetwork:
+        """Return a network of its own with the same weights."""
+        graph = _prepare(build_ssd(self.recipe.source).eval(), self.recipe, "dynamic")[0]
+        _load(graph, self.graph.state_dict(), self.recipe, self.spec.name)
+        return QuantizedNetwork(graph, self.spec, self.recipe)
+
     def converted(self, *, batch: int | Literal["dynamic"], fold: bool) -> GraphModule:
         """Return the integer graph for that batch, see `pt2e.convert`; it computes what `graph` computes."""
         graph = self.graph
         if batch != "dynamic":
             graph = _prepare(build_ssd(self.recipe.source).eval(), self.recipe, batch)[0]
-            _load(graph, self.graph.state_dict(), self.spec.name)
+            _load(graph, self.graph.state_dict(), self.recipe, self.spec.name)
         return pt2e.convert(graph, fold=fold)
 
 
@@ -69,11 +78,20 @@ def calibrate(network: QuantizedNetwork, pictures: Calibration, *, method: Liter
     A network that was calibrated before is measured with its rounding on: the ranges are those that the
     integer network meets.
     """
+    logits, offsets = (_ending(network.graph, index) for index in (0, 1))
     pt2e.observe(network.graph, quantized=network.spec.quantization is not None)
+    seen = _Outputs(network.spec)
+    for each in (logits, offsets):
+        if each is not None:
+            each.enabled = False  # the outputs as they are before they are rounded
     with torch.no_grad():
         for batch in pictures.batches(network.spec.input):
-            network.graph(batch)
+            seen.add(*network.graph(batch))
     pt2e.freeze(network.graph)
+    if seen.any:
+        for each, (low, high) in ((logits, seen.logits), (offsets, seen.offsets)):
+            if each is not None:
+                each.set_range(low, high)
     network.spec = msgspec.structs.replace(
         network.spec,
         quantization=QuantizationSpec(
@@ -85,6 +103,40 @@ def calibrate(network: QuantizedNetwork, pictures: Calibration, *, method: Liter
             kept_float=network.recipe.keep_float,
         ),
     )
+
+
+def equalize(network: QuantizedNetwork, pictures: Calibration) -> None:
+    """Give the channels of an activation the same range where that changes nothing else, see `equalization`."""
+    equalize_graph(network.graph, pictures.batches(network.spec.input))
+    network.recipe = msgspec.structs.replace(network.recipe, equalized=True)
+
+
+def round_adaptively(network: QuantizedNetwork, pictures: Calibration) -> None:
+    """Put the weights of a calibrated network on their grids, in place, see `adaptive`."""
+    round_graph(network.graph, pictures.batches(network.spec.input))
+    network.recipe = msgspec.structs.replace(network.recipe, rounding="adaptive")
+
+
+def quantize(
+    model: SSD,
+    spec: ModelSpec,
+    pictures: Calibration,
+    *,
+    keep_float: Sequence[str] = (),
+    equalization: bool = True,
+    rounding: Literal["nearest", "adaptive"] = "adaptive",
+) -> QuantizedNetwork:
+    """Quantise a float network after training (PTQ): equalise, calibrate, round; `model` is not changed.
+
+    Raises OptionError as `prepare_network` does.
+    """
+    network = prepare_network(model, spec, keep_float=keep_float)
+    if equalization:
+        equalize(network, pictures)
+    calibrate(network, pictures)
+    if rounding == "adaptive":
+        round_adaptively(network, pictures)
+    return network
 
 
 def save_quantized(path: str | os.PathLike[str], network: QuantizedNetwork) -> None:
@@ -133,7 +185,7 @@ def load_quantized(path: str | os.PathLike[str]) -> QuantizedNetwork:
         spec.classes,
     ):
         raise SpecError(f"the spec of {file} does not belong to its recipe")
-    _load(graph, tensors, str(file), recipe.torch)
+    _load(graph, tensors, recipe, str(file))
     return QuantizedNetwork(graph, spec, recipe)
 
 
@@ -144,14 +196,62 @@ def _prepare(model: SSD, recipe: Recipe, batch: int | Literal["dynamic"]) -> tup
     return pt2e.prepare(graph, annotator(spec, recipe.keep_float)), spec
 
 
-def _load(graph: GraphModule, tensors: Mapping[str, Tensor], origin: str, version: str = "") -> None:
+def _load(graph: GraphModule, tensors: Mapping[str, Tensor], recipe: Recipe, origin: str) -> None:
     own = graph.state_dict()
     wrong = sorted(set(own) ^ set(tensors))
     if not wrong:
         # Scales of weights are resized when they are loaded: there the shape says nothing.
         wrong = [k for k, v in own.items() if v.shape != tensors[k].shape and not k.endswith((".scale", ".zero_point"))]
     if wrong:
-        made = f" (it was made with torch {version}, this is {torch.__version__})" if version else ""
+        made = f" (it was made with torch {recipe.torch}, this is {torch.__version__})" if recipe.torch else ""
         raise ModelError(f"the tensors of {origin} do not fit its recipe, such as {wrong[0]}{made}")
     graph.load_state_dict(dict(tensors), strict=True)
     pt2e.freeze(graph)
+    if recipe.rounding == "adaptive":
+        for quantizer in pt2e.fake_quantizers(graph):
+            if isinstance(quantizer, pt2e.PerChannelWeightFakeQuantize):
+                quantizer.fix(quantizer.scale)
+
+
+class _Outputs:
+    """Ranges of the two outputs over the priors that see something: the rest never reaches anybody.
+
+    A range over all priors would be twice as wide for the sake of background, a histogram would cut off the
+    highest logits, which are rare and all that counts.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.logits = self.offsets = (float("inf"), -float("inf"))
+
+    @property
+    def any(self) -> bool:
+        return self.offsets[0] <= self.offsets[1]
+
+    def add(self, logits: Tensor, offsets: Tensor) -> None:
+        """Logits [B, P, K], offsets [B, P, 4]."""
+        softmax = self.spec.scores == "softmax"
+        scores = logits.softmax(dim=2)[..., 1:] if softmax else logits.sigmoid()
+        best = scores.amax(dim=2)
+        low, high = _wider(self.logits, logits[best > SCORE])
+        self.logits = (low if softmax else max(low, LOGIT_FLOOR), high)
+        self.offsets = _wider(self.offsets, offsets[best > BOX_SCORE])
+
+
+def _wider(known: tuple[float, float], values: Tensor) -> tuple[float, float]:
+    if not len(values):
+        return known
+    return min(known[0], float(values.min())), max(known[1], float(values.max()))
+
+
+def _ending(graph: GraphModule, index: int) -> pt2e.ActivationFakeQuantize | None:
+    """The fake quantiser of an output; None where the output stays float."""
+    node = next(node for node in graph.graph.nodes if node.op == "output").args[0][index]
+    while isinstance(node, Node):
+        if pt2e.is_fake_quantizer(graph, node):
+            module = graph.get_submodule(str(node.target))
+            return module if isinstance(module, pt2e.ActivationFakeQuantize) else None
+        if node.target not in MOVES:
+            return None
+        node = node.args[0]
+    return None

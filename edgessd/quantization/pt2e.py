@@ -44,9 +44,13 @@ __all__ = [
     "convert",
     "fake_quantizers",
     "freeze",
+    "is_fake_quantizer",
     "observe",
+    "origin",
+    "parameter",
     "prepare",
     "quantize",
+    "users",
     "weight",
 ]
 
@@ -109,28 +113,44 @@ class ActivationFakeQuantize(FakeQuantizer):
             self.zero_point.copy_(zero_point)
         self.observer = None
 
+    def set_range(self, low: float, high: float) -> None:
+        """Cover low ... high, and zero."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max(high - low, 1e-8) / (ACTIVATION_MAX - ACTIVATION_MIN)
+        self.scale.fill_(scale)
+        self.zero_point.fill_(min(max(ACTIVATION_MIN - round(low / scale), ACTIVATION_MIN), ACTIVATION_MAX))
+
 
 class PerChannelWeightFakeQuantize(FakeQuantizer):
     """int8 symmetric per output channel; the scale follows the weights. torchao asks for `PerChannel` in the name.
 
-    depthwise: round each kernel so that the sum of its taps is kept, see `rounding`.
+    depthwise: round each kernel so that the sum of its taps is kept, see `rounding`. fixed: the weights lie on the
+    grid already (`adaptive`), whose scale stays.
     """
 
     def __init__(self, depthwise: bool = False, **options: Any) -> None:
         super().__init__(torch.per_channel_symmetric, -WEIGHT_MAX, WEIGHT_MAX)
-        self.depthwise, self.ch_axis = depthwise, 0
+        self.depthwise, self.ch_axis, self.fixed = depthwise, 0, False
+
+    def fix(self, scale: Tensor) -> None:
+        """Keep `scale` [O] from now on."""
+        self._set(scale)
+        self.fixed = True
 
     def forward(self, weight: Tensor) -> Tensor:
         """[O, ...] -> the same on the grid."""
-        scale = symmetric_scale(weight.detach())
+        if not self.fixed:
+            self._set(symmetric_scale(weight.detach()))
+        if not self.enabled:
+            return weight
+        rounded = on_grid(weight.detach(), self.scale, keep_sum=self.depthwise and not self.fixed)
+        return weight + (rounded - weight).detach()  # the gradient passes straight through
+
+    def _set(self, scale: Tensor) -> None:
         if self.scale.shape != scale.shape:
             self.scale.resize_(scale.shape)
             self.zero_point.resize_(scale.shape).zero_()
         self.scale.copy_(scale)
-        if not self.enabled:
-            return weight
-        rounded = on_grid(weight.detach(), scale, keep_sum=self.depthwise)
-        return weight + (rounded - weight).detach()  # the gradient passes straight through
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         for name in ("scale", "zero_point"):
@@ -237,6 +257,37 @@ def convert(graph: GraphModule, *, fold: bool) -> GraphModule:
         converted: GraphModule = convert_pt2e(copied, fold_quantize=fold)
         allow_exported_model_train_eval(converted)
     return converted
+
+
+def is_fake_quantizer(graph: GraphModule, node: Any) -> bool:
+    """Say whether a node is a call of a fake quantiser."""
+    return (
+        isinstance(node, Node)
+        and node.op == "call_module"
+        and isinstance(graph.get_submodule(str(node.target)), FakeQuantizer)
+    )
+
+
+def origin(graph: GraphModule, node: Any) -> Node:
+    """The operator whose result a node is, before fake quantisation."""
+    while is_fake_quantizer(graph, node):
+        node = node.args[0]
+    assert isinstance(node, Node)
+    return node
+
+
+def users(graph: GraphModule, node: Node) -> Iterator[Node]:
+    """The operators that read a node, behind fake quantisation."""
+    for user in node.users:
+        if is_fake_quantizer(graph, user):
+            yield from users(graph, user)
+        else:
+            yield user
+
+
+def parameter(graph: GraphModule, node: Any) -> Tensor:
+    """The parameter or buffer that an operator reads, before fake quantisation."""
+    return _attribute(graph, str(origin(graph, node).target))
 
 
 def _attribute(module: nn.Module, path: str) -> Tensor:

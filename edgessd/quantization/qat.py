@@ -1,9 +1,10 @@
 """Quantisation-aware training: the fake-quantised network learns labels, the float network's outputs, or both.
 
-    calibrate -> train -> calibrate again on the trained weights -> train on, a little lower -> the best epoch
+    equalise -> calibrate -> train -> calibrate again on the trained weights -> train on, a little lower
 
 Ranges are measured by histograms and then fixed; training them with a moving average clipped the box offsets
-and did not recover. The network was folded before, so there is no batch norm to keep still.
+and did not recover. The network was folded before, so there is no batch norm to keep still. Training rounds
+weights to nearest; after each epoch a copy is rounded adaptively, measured, and kept if it is the best.
 """
 
 from __future__ import annotations
@@ -32,7 +33,15 @@ from edgessd.ops.priors import inside_mask, prior_boxes
 from edgessd.quantization.calibration import Calibration, calibration_pictures, hashed
 from edgessd.quantization.capture import inference_copy
 from edgessd.quantization.distance import Distance, distance
-from edgessd.quantization.network import QuantizedNetwork, calibrate, load_quantized, prepare_network, save_quantized
+from edgessd.quantization.network import (
+    QuantizedNetwork,
+    calibrate,
+    equalize,
+    load_quantized,
+    prepare_network,
+    round_adaptively,
+    save_quantized,
+)
 from edgessd.quantization.quantizer import LOGIT_FLOOR
 from edgessd.spec import ModelSpec
 from edgessd.training.augment import PRESETS, preset
@@ -100,7 +109,11 @@ class QatConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(frozen=True)
 class QatResult:
-    """What a run left behind: checkpoints that `export_model` takes, and a row for each epoch (0: calibrated only)."""
+    """What a run left behind: checkpoints that `export_model` takes, and a row for each epoch (0: not trained).
+
+    best: weights rounded adaptively, the figures of `history` are such a network's. last: weights between the grid
+    points, to go on from.
+    """
 
     best: Path
     last: Path
@@ -157,7 +170,8 @@ class _Run:
             self.epoch, self.best, self.history = saved[1], saved[2], saved[3]
         else:
             self.network = prepare_network(self.float_network, self.float_spec, keep_float=config.keep_float)
-            self.say(f"calibrating on {len(self.calibration.paths)} pictures")
+            self.say(f"equalising and calibrating on {len(self.calibration.paths)} pictures")
+            equalize(self.network, self.calibration)
             calibrate(self.network, self.calibration, method="qat")
         for value in self.network.graph.parameters():
             value.requires_grad_(True)
@@ -274,7 +288,9 @@ class _Run:
 
     def _finish_epoch(self, row: dict[str, float | None]) -> None:
         """Measure the converted network, keep it, and tell."""
-        converted = self.network.converted(batch="dynamic", fold=True)
+        rounded = self.network.copied()
+        round_adaptively(rounded, self.calibration)
+        converted = rounded.converted(batch="dynamic", fold=True)
         away = distance(
             (converted, self.network.spec), (self.float_network, self.float_spec), list(self.held_out.paths)
         )
@@ -288,24 +304,21 @@ class _Run:
         improved = self.best is None or value > self.best
         if improved:
             self.best = value
-        described = self._described(row)
         if improved:
-            save_quantized(self.out / "best.safetensors", described)
-        save_quantized(self.out / "last.safetensors", described)
+            save_quantized(self.out / "best.safetensors", self._described(rounded, row))
+        save_quantized(self.out / "last.safetensors", self._described(self.network, row))
         write_csv(self.out / "log.csv", self.history)
         self._save_state()
         self.say(", ".join(f"{key} {entry:.4g}" for key, entry in row.items() if entry is not None))
 
-    def _described(self, row: dict[str, float | None]) -> QuantizedNetwork:
-        spec = self.network.spec
+    def _described(self, network: QuantizedNetwork, row: dict[str, float | None]) -> QuantizedNetwork:
+        spec = network.spec
         metrics = {f"val/{key}": round(value, 4) for key, value in row.items() if "mAP" in key and value is not None}
         weights = (
             f"edgessd qat, {int(row['epoch'] or 0)} epochs, from {self.float_spec.provenance.weights or 'a checkpoint'}"
         )
         provenance = msgspec.structs.replace(spec.provenance, weights=weights, metrics=metrics)
-        return QuantizedNetwork(
-            self.network.graph, msgspec.structs.replace(spec, provenance=provenance), self.network.recipe
-        )
+        return QuantizedNetwork(network.graph, msgspec.structs.replace(spec, provenance=provenance), network.recipe)
 
     # --- preparation ----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from msgspec import Struct
 from safetensors import SafetensorError, safe_open
@@ -16,12 +17,15 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a float network became the prepared graph.
 
     source: spec of the float network. keep_float: patterns of modules that stay float. torch: its version, by
-    which the graph was captured.
+    which the graph was captured. equalized: channel ranges were made equal (`equalization`). rounding: `nearest`, or
+    `adaptive` where the weights lie on their grids already and the scales in the file are theirs.
     """
 
     source: ModelSpec
     keep_float: tuple[str, ...] = ()
     torch: str = ""
+    equalized: bool = False
+    rounding: Literal["nearest", "adaptive"] = "nearest"
 
 
 def is_quantized(path: str | os.PathLike[str]) -> bool:

@@ -37,7 +37,8 @@ def sensitivity(
 ) -> list[LayerCost]:
     """Switch on one fake quantiser after the other and measure; the costliest layer comes first.
 
-    pictures: a few dozen are enough. say: is told how many layers of how many are done. `network` is left as it was.
+    pictures: a few dozen are enough. Weights are rounded to nearest here: measure before they are rounded adaptively,
+    which leaves nothing to switch off. say: is told how many layers of how many are done. `network` is left as it was.
     """
     spec = network.spec
     images = torch.from_numpy(np.stack([preprocess(load_image(path), spec.input) for path in pictures]))

@@ -1,0 +1,145 @@
+"""Adaptive rounding: each weight goes up or down so that a layer's output changes least on real pictures.
+
+D values that a convolution reads for one output (input channels x taps), O output channels.
+
+The nearest grid point is the best rounding of a weight, not of a layer: errors of correlated inputs can cancel.
+Weights are rounded one after the other, and the error of each is made good by those that are still free, with the
+covariance H [D, D] of the layer's inputs as measure (Frantar et al. 2023, "GPTQ", after Hassibi and Stork's optimal
+brain surgeon). The mean of the inputs is left to the bias, which takes up what the rounding shifts on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+
+from edgessd.quantization import pt2e
+from edgessd.quantization.rounding import LIMIT, symmetric_scale
+
+_CONVOLUTION = torch.ops.aten.conv2d.default
+# Larger layers (3 x 3 on 512 channels and more) would need a covariance of gigabytes; they are rounded to nearest.
+MOST_INPUTS = 4096
+# Share of H's mean diagonal that is added to it, for directions that the pictures never showed.
+DAMPING = 0.01
+# Positions of a map that are looked at, per picture.
+POSITIONS = 4096
+
+
+@dataclass
+class _Moments:
+    """Sums over positions: products [G, D, D] and values [G, D] of G groups; their number."""
+
+    products: Tensor
+    values: Tensor
+    count: int = 0
+
+
+def round_adaptively(graph: GraphModule, batches: Iterable[Tensor]) -> int:
+    """Put the weights of a calibrated graph on their grids, in place; return how many layers were rounded this way.
+
+    batches: normalised pictures [B, 3, H, W]. Afterwards the weights' scales are fixed.
+    """
+    moments = _measure(graph, batches)
+    done = 0
+    for node in graph.graph.nodes:
+        if node.target != _CONVOLUTION or not pt2e.is_fake_quantizer(graph, node.args[1]):
+            continue
+        quantizer = graph.get_submodule(node.args[1].target)
+        assert isinstance(quantizer, pt2e.PerChannelWeightFakeQuantize)
+        weight = pt2e.parameter(graph, node.args[1])
+        if node in moments and not quantizer.fixed:
+            found = moments[node]
+            mean = found.values / found.count
+            covariance = found.products / found.count - mean.unsqueeze(2) * mean.unsqueeze(1)
+            scale = symmetric_scale(weight.detach())
+            rows = weight.detach().reshape(len(mean), -1, mean.shape[1])
+            rounded = adaptive(rows, scale.reshape(len(mean), -1), covariance)
+            shift = ((rows - rounded) * mean.unsqueeze(1)).sum(dim=2).flatten()
+            with torch.no_grad():
+                weight.copy_(rounded.reshape(weight.shape))
+                if len(node.args) > 2 and node.args[2] is not None:
+                    pt2e.parameter(graph, node.args[2]).add_(shift)
+            done += 1
+        else:
+            scale = symmetric_scale(weight.detach())
+            with torch.no_grad():
+                weight.copy_(quantizer(weight))
+        quantizer.fix(scale)
+    return done
+
+
+def adaptive(weight: Tensor, scale: Tensor, covariance: Tensor, damping: float = DAMPING) -> Tensor:
+    """Return `weight` [G, O, D] rounded to multiples of `scale` [G, O], at most 127 of them.
+
+    covariance: of the D inputs, [G, D, D]. Columns of large variance come first; computed in float64.
+    """
+    outputs, inputs = weight.shape[1:]
+    free, hessian = weight.double(), covariance.double()
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    extra = damping * diagonal.mean(dim=1) + 1e-12
+    order = diagonal.argsort(dim=1, descending=True, stable=True)
+    hessian = hessian + extra.reshape(-1, 1, 1) * torch.eye(inputs, dtype=torch.float64)
+    columns = order.unsqueeze(1).expand(-1, outputs, -1)
+    free = free.gather(2, columns)
+    hessian = hessian.gather(1, order.unsqueeze(2).expand(-1, -1, inputs))
+    hessian = hessian.gather(2, order.unsqueeze(1).expand(-1, inputs, -1))
+    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
+    step = scale.double()
+    rounded = torch.empty_like(free)
+    for column in range(inputs):
+        value = free[:, :, column]
+        rounded[:, :, column] = (value / step).round().clamp(-LIMIT, LIMIT) * step
+        error = (value - rounded[:, :, column]) / inverse[:, column, column].unsqueeze(1)
+        free[:, :, column + 1 :] -= error.unsqueeze(2) * inverse[:, column, column + 1 :].unsqueeze(1)
+    return rounded.gather(2, order.argsort(dim=1).unsqueeze(1).expand(-1, outputs, -1)).to(weight.dtype)
+
+
+def _measure(graph: GraphModule, batches: Iterable[Tensor]) -> dict[Node, _Moments]:
+    found: dict[Node, _Moments] = {}
+
+    class Inputs(Interpreter):
+        def run_node(self, n: Node) -> Any:
+            if n.target == _CONVOLUTION and pt2e.is_fake_quantizer(graph, n.args[1]):
+                seen = _columns(*self.fetch_args_kwargs_from_env(n)[0])
+                if seen is not None:
+                    products, values = seen @ seen.transpose(1, 2), seen.sum(dim=2)
+                    entry = found.setdefault(n, _Moments(torch.zeros_like(products), torch.zeros_like(values)))
+                    entry.products += products
+                    entry.values += values
+                    entry.count += seen.shape[2]
+            return super().run_node(n)
+
+    with torch.no_grad():
+        for batch in batches:
+            Inputs(graph).run(batch)
+    return found
+
+
+def _columns(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = (1, 1),
+    padding: Any = (0, 0),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+) -> Tensor | None:
+    """What a convolution reads, [G, D, positions]; None for a layer that is too large."""
+    kernel = tuple(weight.shape[2:])
+    taps = kernel[0] * kernel[1]
+    if weight.shape[1] * taps > MOST_INPUTS:
+        return None
+    if kernel == (1, 1) and tuple(stride) == (1, 1):
+        seen = x.flatten(2)
+    else:
+        seen = F.unfold(x, kernel, tuple(dilation), tuple(padding), tuple(stride))
+    every = -(-seen.shape[2] // POSITIONS)
+    # Starting elsewhere in each picture would see more, but an odd step already meets every column of the map.
+    seen = seen[:, :, :: every + (every % 2 == 0)]
+    return seen.reshape(len(x), groups, -1, seen.shape[2]).permute(1, 2, 0, 3).flatten(2)
