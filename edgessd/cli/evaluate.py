@@ -45,6 +45,9 @@ def evaluate(
     score_threshold: Annotated[float | None, typer.Option(help="Lowest score; default 0.01.")] = None,
     iou_threshold: Annotated[float | None, typer.Option(help="Of the suppression; default coco 0.6, voc 0.5.")] = None,
     max_detections: Annotated[int | None, typer.Option(help="In one picture; default coco 100, voc 200.")] = None,
+    max_failed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of unreadable pictures that is borne; each finds nothing.")
+    ] = 0.05,
 ) -> None:
     """Measure average precision on labelled pictures; optionally plots and error analysis."""
     console = Console(markup=False)
@@ -60,6 +63,7 @@ def evaluate(
     truth = load_dataset(data, split, classes=options.class_list(classes), images=images)
     if limit is not None:
         truth = truth.take(range(min(limit, len(truth))))
+    unreadable: list[str] = []
     if stored is not None:
         name, model_classes, found = load_detections(stored, truth)
     else:
@@ -83,36 +87,46 @@ def evaluate(
             )
         with detector:
             name, model_classes = detector.spec.name, detector.spec.classes
-            found = _detect(console, detector, truth)
+            found = _detect(console, detector, truth, unreadable)
+        _refuse(console, unreadable, len(truth), max_failed)
         if save is not None:
             save_detections(save, name, truth, found)
             console.print(f"stored detections in {save}", highlight=False, soft_wrap=True)
     result = measure(truth, found, metric, model_classes=model_classes)
     _print(console, name, result)
     if json_file is not None:
-        write_text_atomic(
-            json_file, json.dumps({"model": name, "data": data, "split": split, **result.to_dict()}, indent=1) + "\n"
-        )
+        document = {"model": name, "data": data, "split": split, **result.to_dict(), "unreadable": unreadable}
+        write_text_atomic(json_file, json.dumps(document, indent=1) + "\n")
     if plots is not None:
         _write(console, result, plots)
-
-
-def _detect(console: Console, detector: Detector, truth: LabelledSet) -> list[Detections]:
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("detecting", total=len(truth))
-        skipped: list[str] = []
-        found = detect_all(detector, truth, lambda done, _: bar.update(task, completed=done), skipped.append)
-    if skipped and len(skipped) == len(truth):
-        raise InputError(f"none of the {len(truth)} pictures can be read: {skipped[0]}")
-    for reason in skipped:
-        console.print(f"skipped: {reason}", highlight=False, soft_wrap=True)
-    if skipped:
+    if unreadable:
+        _list(console, unreadable)
         console.print(
-            f"{len(skipped)} of {len(truth)} pictures cannot be read: they count as pictures without detections",
+            f"{len(unreadable)} of {len(truth)} pictures could not be read and count as pictures without detections",
             highlight=False,
             soft_wrap=True,
         )
-    return found
+
+
+def _detect(console: Console, detector: Detector, truth: LabelledSet, unreadable: list[str]) -> list[Detections]:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("detecting", total=len(truth))
+        return detect_all(detector, truth, lambda done, _: bar.update(task, completed=done), unreadable.append)
+
+
+def _refuse(console: Console, unreadable: list[str], pictures: int, share: float) -> None:
+    """Give no figure where too many pictures are missing from it."""
+    if len(unreadable) > share * pictures:
+        _list(console, unreadable)
+        raise InputError(
+            f"{len(unreadable)} of {pictures} pictures cannot be read, more than {share:.0%}: mend or remove them, "
+            "or bear them with --max-failed"
+        )
+
+
+def _list(console: Console, unreadable: list[str]) -> None:
+    for reason in unreadable:
+        console.print(f"skipped: {reason}", highlight=False, soft_wrap=True)
 
 
 def _print(console: Console, name: str, result: Evaluation) -> None:

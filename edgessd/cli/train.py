@@ -27,6 +27,7 @@ def train(
     head: Annotated[str, typer.Option(help="ssd, ssdlite or a preset such as ssd300_vgg16.")] = "",
     backbone: Annotated[str, typer.Option(help="Such as timm:mobilenetv2_100 or vgg16.")] = "",
     size: Annotated[int | None, typer.Option(help="Side of the input in pixels.")] = None,
+    multi_scale: Annotated[str, typer.Option(help="Sizes, one for each batch: 256,320,384 or 256-384.")] = "",
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Pictures per step and process.")] = 32,
     accumulate: Annotated[int, typer.Option(help="Steps per update of the weights.")] = 1,

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from edgessd.errors import OptionError
 from edgessd.training.augment import Augmentation, Probability, preset
 from edgessd.training.loss import LossKind
+from edgessd.training.scales import parse_sizes
 from edgessd.training.schedule import Schedule
 
 Count = Annotated[int, Meta(ge=1)]
@@ -38,6 +39,8 @@ class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         backbone, backbone_options, size: as for `create_model`; where head, backbone and size are all left out,
         those of `init`. ratios, layers, exclude_boundary: the paper's experiments, see `network.py`.
         freeze_backbone: train extra levels and heads only. norm: see `norm.py`.
+        multi_scale: input sizes of which each batch has one, `256,320,384` or `256-384` (multiples of 32); empty:
+        always `size`, at which the network is evaluated and saved in any case. See `scales.py`.
     Objective: loss, alpha, negative_ratio: see `MultiBoxLoss`. iou_threshold: of matching.
     Optimisation:
         batch_size: pictures per step and process; accumulate: steps per update. lr: None is 2e-3 for `sgd` and
@@ -73,6 +76,7 @@ class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     exclude_boundary: bool = False
     freeze_backbone: bool = False
     norm: NormMode = "auto"
+    multi_scale: str = ""
 
     loss: LossKind = "softmax"
     alpha: Weight | None = None
@@ -123,6 +127,11 @@ class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         return self.weight_decay if self.weight_decay is not None else {"sgd": 5e-4, "adamw": 0.05}[self.optimizer]
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The input sizes of multi-scale training; none where it is off. Raises OptionError for what is no size."""
+        return parse_sizes(self.multi_scale) if self.multi_scale else ()
+
+    @property
     def augmentation(self) -> Augmentation:
         """The preset with the single switches put in. Raises OptionError for an unknown preset."""
         given = {name: getattr(self, name) for name in ("photometric", "expand", "crop", "flip")}
@@ -138,11 +147,13 @@ def make_config(**values: Any) -> TrainConfig:
         name = next((key for key in values if f"`$.{key}" in str(error)), "")
         shown = f"{name} {values[name]!r}: " if name else ""
         raise OptionError(f"{shown}{error}") from None
-    _ = config.augmentation  # refuses an unknown preset before any work is done
+    _ = config.augmentation, config.sizes  # refuse what is unknown before any work is done
     if config.class_agnostic is False and config.loss == "multibox":
         raise OptionError("the multibox loss is for one class of everything: add class_agnostic (--class-agnostic)")
     if bool(config.unlabelled) and not config.teacher:
         raise OptionError("unlabelled pictures need a teacher: give the checkpoint whose outputs are to be learnt")
+    if config.multi_scale and config.teacher:
+        raise OptionError("a teacher's outputs are those of its own input size: leave multi_scale out")
     return config
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,11 +30,23 @@ from edgessd.training.augment import Augmentation, augment
 
 
 class Key(NamedTuple):
-    """What to make: sample `sample` in `epoch`; `turn` counts its repetitions where a batch needs more than exist."""
+    """What to make: sample `sample` in `epoch`; `turn` counts its repetitions where a batch needs more than exist.
+
+    size: side of the input in pixels; 0 is the spec's own.
+    """
 
     epoch: int
     sample: int
     turn: int
+    size: int = 0
+
+    def random(self, seed: int) -> np.random.Generator:
+        """The random numbers of this sample."""
+        return np.random.default_rng([seed, self.epoch, self.sample, self.turn])
+
+    def input(self, spec: InputSpec) -> InputSpec:
+        """The spec of the input that is made."""
+        return msgspec.structs.replace(spec, width=self.size, height=self.size) if self.size else spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,18 +118,17 @@ class TrainingSet(Dataset[Item]):
 
     def __getitem__(self, key: Key) -> Item:
         """Make the item; the same key gives the same item, in every process."""
-        sample = self.data.samples[key.sample]
+        sample, spec = self.data.samples[key.sample], key.input(self.spec)
         try:
             image = load_image(sample.image)
         except EdgeSSDError as error:
-            return _failed(key, self.spec, str(error))
-        rng = np.random.default_rng([self.seed, *key])
+            return _failed(key, spec, str(error))
         known = np.flatnonzero(self.labels[sample.labels] >= 0) if len(sample.labels) else np.zeros(0, np.int64)
-        picture, boxes, kept = augment(image, sample.boxes[known], self.spec, self.options, rng)
+        picture, boxes, kept = augment(image, sample.boxes[known], spec, self.options, key.random(self.seed))
         chosen = known[kept]
         return Item(
             key,
-            _channels(picture, self.spec),
+            _channels(picture, spec),
             boxes,
             self.labels[sample.labels[chosen]] if len(chosen) else np.zeros(0, np.int64),
             sample.difficult[chosen],
@@ -138,13 +150,14 @@ class PictureSet(Dataset[Item]):
 
     def __getitem__(self, key: Key) -> Item:
         """Make the item, which has no objects."""
+        spec = key.input(self.spec)
         try:
             image = load_image(self.paths[key.sample])
         except EdgeSSDError as error:
-            return _failed(key, self.spec, str(error))
-        rng = np.random.default_rng([self.seed, *key])
-        picture, _, _ = augment(image, np.zeros((0, 4), np.float32), self.spec, self.options, rng)
-        return _empty(key, _channels(picture, self.spec), "")
+            return _failed(key, spec, str(error))
+        none = np.zeros((0, 4), np.float32)
+        picture, _, _ = augment(image, none, spec, self.options, key.random(self.seed))
+        return _empty(key, _channels(picture, spec), "")
 
 
 def _channels(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -194,10 +207,20 @@ class Batches(Sampler[list[Key]]):
     Each epoch has its own permutation. It is cut into batches for all processes together, and each takes its
     slice, so that P processes with a batch of B see what one process with a batch of P * B sees. Every
     batch is full: the last one of an epoch is filled up from the start of the permutation.
+    sizes: gives the input size for (epoch, step); None leaves it at the spec's.
     """
 
     def __init__(
-        self, length: int, batch: int, seed: int, epoch: int, *, start: int = 0, rank: int = 0, world: int = 1
+        self,
+        length: int,
+        batch: int,
+        seed: int,
+        epoch: int,
+        *,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        sizes: Callable[[int, int], int] | None = None,
     ) -> None:
         self.length = length
         self.batch = batch
@@ -206,6 +229,7 @@ class Batches(Sampler[list[Key]]):
         self.start = start
         self.rank = rank
         self.world = world
+        self.sizes = sizes
 
     @property
     def steps(self) -> int:
@@ -220,7 +244,8 @@ class Batches(Sampler[list[Key]]):
         for step in range(self.start, self.steps):
             first = (step * self.world + self.rank) * self.batch
             places = range(first, first + self.batch)
-            yield [Key(self.epoch, int(order[place % self.length]), place // self.length) for place in places]
+            size = self.sizes(self.epoch, step) if self.sizes else 0
+            yield [Key(self.epoch, int(order[place % self.length]), place // self.length, size) for place in places]
 
 
 def make_loader(dataset: Dataset[Item], batches: Batches, workers: int, *, pin: bool = False) -> DataLoader[Item]:

@@ -83,7 +83,7 @@ class Display:
         self._images = progress.images if progress.step and progress.step < self._steps() else 0
 
     def _steps(self) -> int:
-        return self._trainer.steps
+        return self._trainer.feed.steps
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

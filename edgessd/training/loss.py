@@ -5,8 +5,10 @@ B batch, P priors, G objects of the fullest picture, K class columns (C + 1 for 
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -154,10 +156,10 @@ class MultiBoxLoss(nn.Module):
         wanted = (self.negative_ratio * (matched >= 0).sum(dim=1)).long()
         wanted = torch.minimum(wanted, background.sum(dim=1))
         loss = torch.where(background, self._background_loss(logits), -torch.inf)
-        # One partial sort; the compiled graph needs a size that does not depend on the data.
+        # The compiled graph needs a size that does not depend on the data.
         compiling = torch.compiler.is_compiling()
         most = loss.shape[1] if compiling or not len(wanted) else int(wanted.max())
-        order = loss.topk(most, dim=1).indices
+        order = _largest(loss, most)
         return order, torch.arange(most, device=order.device) < wanted[:, None]
 
     def _background_loss(self, logits: Tensor) -> Tensor:
@@ -165,12 +167,10 @@ class MultiBoxLoss(nn.Module):
         values = logits.float()
         if self.kind != "softmax":
             return F.softplus(values).sum(dim=2)
-        if values.device.type == "cpu" and not torch.compiler.is_compiling() and values.numel():
-            sums = _sum_of_exp(values)
-            low, high = sums.aminmax()
-            # Where no exp() left float32's range the sum needs no maximum taken off before. NaN fails the comparison.
-            if low > 1e-30 and high < torch.inf:
-                return torch.log(sums) - values[..., 0]
+        if _plain_cpu(values) and values.numel():
+            loss = _fast_background_loss(values)
+            if loss is not None:
+                return loss
         return -F.log_softmax(values, dim=2)[..., 0]
 
     def _over_all(self, logits: Tensor, matched: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
@@ -186,11 +186,42 @@ class MultiBoxLoss(nn.Module):
         return torch.where((positive | (matched == BACKGROUND))[..., None], each, 0).sum()
 
 
-def _sum_of_exp(values: Tensor) -> Tensor:
-    """Sum of exp() over the last axis, in blocks that stay in the processor's cache: a third of log_softmax's time."""
+def _plain_cpu(values: Tensor) -> bool:
+    return values.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+# Rows that are looked at together, so that they stay in the processor's cache.
+_ROWS = 8192
+
+
+def _fast_background_loss(values: Tensor) -> Tensor | None:
+    """log(sum(exp(x))) - x[0] over the last axis, or None where an exp() left float32's range.
+
+    Three times faster than log_softmax: no maximum is taken off before, exp2 is what torch has vectorised best, and
+    each block of rows is read from memory once.
+    """
     rows = values.reshape(-1, values.shape[-1])
     ones = rows.new_ones(rows.shape[1])
-    return torch.cat([torch.mv(torch.exp(block), ones) for block in torch.split(rows, 8192)]).view(values.shape[:-1])
+    space = rows.new_empty(min(_ROWS, len(rows)), rows.shape[1])
+    result = rows.new_empty(len(rows))
+    for start in range(0, len(rows), _ROWS):
+        block, sums = rows[start : start + _ROWS], result[start : start + _ROWS]
+        powers = torch.mul(block, 1 / math.log(2), out=space[: len(block)]).exp2_()
+        torch.mv(powers, ones, out=sums)
+        low, high = sums.aminmax()
+        if not (low > 1e-30 and high < torch.inf):  # NaN fails the comparison
+            return None
+        sums.log_().sub_(block[:, 0])
+    return result.view(values.shape[:-1])
+
+
+def _largest(values: Tensor, count: int) -> Tensor:
+    """Indices [B, count] of the largest of each row of [B, P], the largest first."""
+    if not _plain_cpu(values) or not 0 < count < values.shape[1]:
+        return values.topk(count, dim=1).indices
+    # numpy's partition is several times faster than torch's topk; only what it leaves is sorted.
+    chosen = torch.from_numpy(np.argpartition(values.numpy(), -count, axis=1)[:, -count:].copy())
+    return chosen.gather(1, values.gather(1, chosen).argsort(dim=1, descending=True))
 
 
 def _one_hot(values: Tensor, positive: Tensor, columns: Tensor) -> Tensor:

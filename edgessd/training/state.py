@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -42,6 +42,16 @@ class Progress(Struct, forbid_unknown_fields=True):
     unreadable: dict[int, str] = msgspec.field(default_factory=dict)
 
 
+class State(NamedTuple):
+    """A saved run. classes, pictures: of its data. groups: tensors by group (`model`, `ema`, `optimizer`) and name."""
+
+    config: TrainConfig
+    progress: Progress
+    classes: tuple[str, ...]
+    pictures: int
+    groups: dict[str, dict[str, Tensor]]
+
+
 class _Header(Struct, forbid_unknown_fields=True):
     config: TrainConfig
     progress: Progress
@@ -76,7 +86,7 @@ def save_state(
         raise ModelError(f"cannot save the state of the training to {target}: {error}") from None
 
 
-def load_state(folder: Path) -> tuple[TrainConfig, Progress, tuple[str, ...], int, dict[str, dict[str, Tensor]]]:
+def load_state(folder: Path) -> State:
     """Read what `save_state` wrote. Raises OptionError where there is none, ModelError where it is damaged."""
     target = folder / FILE
     if not target.is_file():
@@ -90,7 +100,7 @@ def load_state(folder: Path) -> tuple[TrainConfig, Progress, tuple[str, ...], in
                 groups.setdefault(group, {})[name] = reader.get_tensor(key)
     except (SafetensorError, OSError, KeyError, msgspec.MsgspecError) as error:
         raise ModelError(f"{target} is not the whole state of a training: {error}") from None
-    return header.config, header.progress, header.classes, header.pictures, groups
+    return State(header.config, header.progress, header.classes, header.pictures, groups)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -111,15 +111,22 @@ def photos(tmp_path):
     return tmp_path
 
 
-def test_an_unreadable_picture_is_skipped_counted_and_named(photos):
-    result = run("--data", photos / "t.json", "--images", photos, "--metric", "voc", "--threads", 1)
+def test_an_unreadable_picture_is_skipped_counted_and_named_at_the_end(photos, tmp_path):
+    common = ["--data", photos / "t.json", "--images", photos, "--metric", "voc", "--threads", 1]
+    result = run(*common, "--max-failed", 0.5, "--json", tmp_path / "out.json")
     assert result.exception is None, result.output
-    assert result.output.count("skipped: ") == 1 and "broken.png" in result.output
-    assert "1 of 2 pictures cannot be read" in result.output
     assert "mAP 50.00" in result.output  # its cat was not found
+    *_, named, counted = result.output.splitlines()
+    assert named.startswith("skipped: ") and "broken.png" in named
+    assert counted == "1 of 2 pictures could not be read and count as pictures without detections"
+    [reason] = json.loads((tmp_path / "out.json").read_text())["unreadable"]
+    assert "broken.png" in reason
 
 
-def test_without_a_readable_picture_there_is_no_figure(photos):
-    (photos / "good.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    result = run("--data", photos / "t.json", "--images", photos, "--threads", 1)
-    assert isinstance(result.exception, InputError) and "none of the 2 pictures" in str(result.exception)
+def test_too_many_unreadable_pictures_give_no_figure(photos, tmp_path):
+    out = tmp_path / "out.json"
+    result = run("--data", photos / "t.json", "--images", photos, "--threads", 1, "--json", out)
+    assert isinstance(result.exception, InputError)
+    assert "1 of 2 pictures cannot be read, more than 5%" in str(result.exception)
+    assert "broken.png" in result.output and "mAP" not in result.output
+    assert not out.exists()

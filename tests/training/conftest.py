@@ -26,8 +26,9 @@ def no_side_shows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Curves and TensorBoard take longer than the training here; tests that want them say `side_shows`."""
     if "side_shows" not in request.keywords:
         import edgessd.training.engine as engine
+        import edgessd.training.record as record
 
-        monkeypatch.setattr(engine, "draw_curves", lambda *_: None)
+        monkeypatch.setattr(record, "draw_curves", lambda *_: None)
         monkeypatch.setattr(engine, "Board", lambda *_: None)
 
 

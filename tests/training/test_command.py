@@ -1,11 +1,14 @@
+import shlex
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import typer
 
 from edgessd.cli.run import run
 from edgessd.cli.train import train
+from edgessd.training.state import load_state
 
 
 @pytest.fixture
@@ -53,3 +56,22 @@ def test_mistakes_are_one_line(command, arguments, message, tmp_path, monkeypatc
     code, said = command(*arguments)
     assert code == 2
     assert message in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_documented_overfit_command_learns_eight_pictures(command, shared, tmp_path):
+    guide = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    [typed] = [block for block in guide.split("```") if "eight.txt" in block]
+    words = shlex.split(typed[typed.index("edgessd train") :].replace("\\\n", " "))[2:]
+    data = shared / "data/bccd"
+    names = (data / "ImageSets/Main/train.txt").read_text().splitlines()[:8]
+    (tmp_path / "eight.txt").write_text("\n".join(names) + "\n")
+    places = {
+        "bccd": data,
+        "eight.txt": tmp_path / "eight.txt",
+        "ssdlite_mobilenet_v2_coco.safetensors": shared / "weights/ssdlite_mobilenet_v2_coco.safetensors",
+        "runs/eight": tmp_path / "run",
+    }
+    code, said = command(*(places.get(word, word) for word in words))
+    assert code == 0, said.err
+    assert load_state(tmp_path / "run").progress.best > 0.95

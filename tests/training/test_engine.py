@@ -81,7 +81,11 @@ def test_overfits(make_voc, start, tmp_path):
 
 @pytest.mark.parametrize(
     ("stopped_at", "options"),  # in the middle of an epoch of two updates, and at its end
-    [(3, {}), (4, {"optimizer": "adamw", "augment": "paper", "ema": 0.0, "accumulate": 2, "batch_size": 2})],
+    [
+        (3, {}),
+        (4, {"optimizer": "adamw", "augment": "paper", "ema": 0.0, "accumulate": 2, "batch_size": 2}),
+        (3, {"multi_scale": "160,192,224", "augment": "paper"}),
+    ],
 )
 def test_resume_gives_the_weights_of_a_run_without_a_stop(voc, start, tmp_path, stopped_at, options):
     whole = config(voc, tmp_path / "whole", start, epochs=3, save_every=1, **options)
@@ -296,6 +300,38 @@ def test_two_processes_equal_one_with_the_same_global_batch(voc, start, tmp_path
     subprocess.run([*launch, script, values_of(voc, two, start, **more, batch_size=2)], check=True, env=environment)
     losses = [json.loads((folder / "losses.json").read_text()) for folder in (one, two)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert same(weights(one), weights(two), atol=1e-4)
+
+
+def arguments_of(voc, out, start, **more):
+    """The same settings as a user would type them."""
+    values = {**json.loads(values_of(voc, out, start, **more)), "threads": 1}
+    del values["progress"]
+    pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in values.items()]
+    return ["train", *(word for pair in pairs for word in pair)]
+
+
+@pytest.mark.slow
+def test_accelerate_launch_of_the_command_equals_one_process(voc, start, tmp_path):
+    """Two gloo processes, started as the guide says, against one with the same global batch."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    more = {"epochs": 3, "norm": "frozen", "val_split": "val", "lr": 1e-3}
+    # A configuration of the user's must not change what is launched.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "home")}
+    # `--multi_gpu` is what starts processes, on a processor too: with `--cpu` there is one, whatever the number says.
+    # Port 0 is any that is free.
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--main_process_port", "0"]
+    command = [sys.executable, "-m", "edgessd", *arguments_of(voc, one, start, **more)]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    command = [*launch, "-m", "edgessd", *arguments_of(voc, two, start, **more, batch_size=2)]
+    said = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    assert "2 processes, 4 pictures in each step of them all" in said.stdout
+    assert said.stdout.count("done: ") == 1  # one process talks
+    losses = [[row["loss"] for row in load_state(folder).progress.history] for folder in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    metrics = [[row["mAP_voc"] for row in load_state(folder).progress.history] for folder in (one, two)]
+    assert metrics[0] == pytest.approx(metrics[1], abs=1e-3)
     assert same(weights(one), weights(two), atol=1e-4)
 
 
