@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from edgessd.apps.camera.channel import Channel, Empty, Ended
 from edgessd.apps.camera.sources import FrameSource
-from edgessd.errors import InputError
 from edgessd.io.images import Image
 
 _AHEAD = 4  # frames of a file that are read ahead
 _TICK = 0.2  # seconds between two looks at `stop`
+_SILENCE = 2.0  # seconds without a frame after which a live source is reported
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: its number in the source from 0, the picture, milliseconds it took to read, and when (seconds)."""
+    """One frame.
+
+    index: its number in the source, from 0. image: uint8 [H, W, 3] BGR. capture_ms: milliseconds it took to read.
+    time: `time.perf_counter()` when it was there. stamp: seconds on the source's own clock: since the beginning
+    of a file; of a live source, since 1970.
+    """
 
     index: int
     image: Image
     capture_ms: float
     time: float
+    stamp: float
 
 
 class Capture:
-    """Context manager and iterator over frames that a thread reads from a source.
+    """Context manager that reads a source in a thread; frames come from `take`, or by iterating.
 
     Of a live source only the newest frame is kept: one that was not taken in time is dropped and
     counted in `dropped`. Of a file every frame is delivered, and the thread waits when it is ahead.
 
-    Iterating ends when the source ends or `stop` is set. An error of the source is raised after its
-    last good frame; so is InputError when a live source sends nothing for `timeout` seconds.
+    every: take only each N-th frame. max_fps: frames a second at most; a live source loses the others, a file
+    is slowed down. Iterating ends when the source ends or `stop` is set; an error of the source is raised after
+    its last good frame.
     """
 
-    def __init__(self, source: FrameSource, *, stop: threading.Event | None = None, timeout: float = 15.0) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        *,
+        stop: threading.Event | None = None,
+        every: int = 1,
+        max_fps: float | None = None,
+    ) -> None:
         self.source = source
-        self.dropped = 0
+        self.every, self.max_fps = every, max_fps
         self._stop = stop if stop is not None else threading.Event()
-        self._closed = False
-        self._timeout = timeout
-        self._frames: deque[Frame] = deque()
-        self._changed = threading.Condition()
-        self._ended = False
-        self._error: BaseException | None = None
+        self._closing = threading.Event()
+        self._channel: Channel[Frame] = Channel(1 if source.live else _AHEAD, newest=source.live)
+        self._last = time.monotonic()
         self._thread = threading.Thread(target=self._read, name="edgessd-capture", daemon=True)
 
+    @property
+    def dropped(self) -> int:
+        """How many frames of a live source nobody took in time."""
+        return self._channel.dropped
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the source now, in a few words; None while frames come."""
+        if self.source.trouble is not None:
+            return self.source.trouble
+        silent = time.monotonic() - self._last
+        return f"no frame for {silent:.0f} s" if self.source.live and silent > _SILENCE else None
+
     def __enter__(self) -> Self:
+        self._last = time.monotonic()
         self._thread.start()
         return self
 
@@ -61,62 +87,60 @@ class Capture:
 
     def close(self) -> None:
         """End the thread and close the source."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(2.0)
+        self._closing.set()
+        self._channel.close()
+        self.source.interrupt()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
         # A source that hangs in its driver must not be closed under the thread's feet; the thread is a
         # daemon and goes with the process.
         if not self._thread.is_alive():
             self.source.close()
+        else:
+            print(f"{self.source.name}: does not answer; left to the end of the program", file=sys.stderr)
+
+    def take(self, timeout: float | None = None) -> Frame:
+        """Return the next frame. Raises Empty after `timeout` seconds, Ended or the source's error at the end."""
+        return self._channel.take(timeout)
 
     def __iter__(self) -> Iterator[Frame]:
-        last = time.monotonic()
-        while True:
-            with self._changed:
-                while not self._frames and not self._ended and not self._stop.is_set():
-                    self._changed.wait(_TICK)
-                    if self.source.live and time.monotonic() - last > self._timeout:
-                        raise InputError(
-                            f"{self.source.name}: no frame for {self._timeout:g} s: check the camera or the network"
-                        )
-                if self._stop.is_set():
-                    return
-                if not self._frames:
-                    if self._error is not None:
-                        raise self._error
-                    return
-                frame = self._frames.popleft()
-                self._changed.notify_all()
-            yield frame
-            last = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                yield self.take(_TICK)
+            except Empty:
+                continue
+            except Ended:
+                return
 
     def _read(self) -> None:
+        error: BaseException | None = None
         try:
-            index = 0
-            frames = iter(self.source)
-            while not self._closed:
-                started = time.perf_counter()
-                image = next(frames, None)
-                if image is None:
-                    break
-                now = time.perf_counter()
-                self._put(Frame(index, image, (now - started) * 1e3, now))
-                index += 1
-        except BaseException as error:  # handed to whoever iterates
-            self._error = error
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
+            self._read_all()
+        except BaseException as problem:  # handed to whoever takes
+            error = problem
+        self._channel.end(error)
 
-    def _put(self, frame: Frame) -> None:
-        with self._changed:
-            if self.source.live:
-                self.dropped += len(self._frames)
-                self._frames.clear()
-            else:
-                while len(self._frames) >= _AHEAD and not self._closed:
-                    self._changed.wait()
-            self._frames.append(frame)
-            self._changed.notify_all()
+    def _read_all(self) -> None:
+        live, due = self.source.live, time.monotonic()
+        frames = iter(self.source)
+        index = -1
+        while not self._closing.is_set():
+            started = time.perf_counter()
+            image = next(frames, None)
+            if image is None:
+                return
+            now = time.perf_counter()
+            self._last = time.monotonic()
+            index += 1
+            if index % self.every:
+                continue
+            if self.max_fps is not None:
+                if live and self._last < due:
+                    continue
+                self._closing.wait(max(0.0, due - self._last))
+                # A frame that comes a little late does not make all later ones late; a long pause is not made up for.
+                due = max(due, self._last - 1 / self.max_fps) + 1 / self.max_fps
+            stamp = time.time() if live else index / self.source.fps
+            there = now if live else time.perf_counter()  # a file's frame is taken when it is its turn
+            if not self._channel.put(Frame(index, image, (now - started) * 1e3, there, stamp)):
+                return

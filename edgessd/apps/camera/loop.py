@@ -1,66 +1,88 @@
-"""Frame in, detections and annotated picture out, until the source or the user ends it."""
+"""Results in, annotated pictures out, until the source or the user ends it."""
 
 from __future__ import annotations
 
-import threading
+import sys
 import time
-from collections.abc import Callable, Sequence
 
-from edgessd.apps.camera.capture import Capture, Frame
+from edgessd.apps.camera.control import Control
 from edgessd.apps.camera.outputs import Output
-from edgessd.apps.camera.overlay import speed_panel
+from edgessd.apps.camera.pipeline import Pipeline, Result
 from edgessd.apps.camera.recorder import Recorder
-from edgessd.io.draw import draw_detections
+from edgessd.apps.camera.view import View
+from edgessd.errors import EdgeSSDError
 from edgessd.io.images import Image
-from edgessd.results import Detections
+
+_REDRAW = 0.5  # seconds between two pictures while none come: what is said on them changes
 
 
 def run_camera(
-    capture: Capture,
-    detect: Callable[[Image], Detections],
-    outputs: Sequence[Output],
+    pipeline: Pipeline,
+    view: View,
+    outputs: list[Output],
     recorder: Recorder,
+    control: Control,
     *,
     max_frames: int | None = None,
-    stop: threading.Event | None = None,
-) -> None:
-    """Detect in every frame of `capture`, draw the result, and hand it to the outputs and the recorder.
+) -> list[EdgeSSDError]:
+    """Draw every result of `pipeline` and hand it to the outputs and the recorder.
 
-    Ends after `max_frames`, when `stop` is set, or when an output asks for it. Errors of the source
-    are raised after all its frames have been handled.
+    Ends with the source, after `max_frames`, or when `control.stop` is set. An output that fails is left out from
+    then on, said on stderr, and its error returned; errors of the source are raised after all its frames.
     """
+    failures: list[EdgeSSDError] = []
+    working = list(outputs)
+    told, shown = None, 0.0
     recorder.start()
-    for frame in capture:
-        detections = detect(frame.image)
-        found = time.perf_counter()
-        timings = {"capture": frame.capture_ms, **detections.timings}
-        going_on: list[bool] = []
-        if outputs:
-            picture = _annotate(frame, detections, capture, recorder)
-            drawn = time.perf_counter()
-            going_on = [output.add(frame, picture) for output in outputs]
-            timings["draw"] = (drawn - found) * 1e3
-            timings["output"] = (time.perf_counter() - drawn) * 1e3
-        recorder.add(frame.index, detections, timings)
-        if not all(going_on) or recorder.frames == max_frames or (stop is not None and stop.is_set()):
-            return
+    for result in pipeline:
+        if result is None:
+            trouble = pipeline.capture.trouble
+            again = trouble != told or time.monotonic() - shown > _REDRAW
+            if again:
+                told, shown = trouble, time.monotonic()
+            _idle(working, view.idle() if again else None, failures, control)
+        else:
+            _show(result, view, working, failures, control)
+            recorder.add(result.detections, result.timings, (time.perf_counter() - result.frame.time) * 1e3)
+            told, shown = None, time.monotonic()
+            if recorder.frames == max_frames:
+                break
+        while control.paused and not control.stop.is_set():
+            _idle(working, view.idle(), failures, control)
+            control.stop.wait(0.1)
+    return failures
 
 
-def _annotate(frame: Frame, detections: Detections, capture: Capture, recorder: Recorder) -> Image:
-    total = capture.source.frame_count
-    number = f"{frame.index + 1}" if total is None else f"{frame.index + 1} / {total}"
-    # The numbers are those of the frames before; the first frame has no panel.
-    panel = speed_panel(detections.image_size, recorder.recent_fps(), recorder.recent_timings(), number)
-    rect = panel.rect if recorder.frames > 0 else None
-    picture = draw_detections(
-        frame.image,
-        detections.boxes,
-        detections.labels,
-        detections.scores,
-        detections.names,
-        copy=False,
-        avoid=() if rect is None else (rect,),
-    )
-    if rect is not None:
-        panel.draw(picture)
-    return picture
+def _show(result: Result, view: View, working: list[Output], failures: list[EdgeSSDError], control: Control) -> None:
+    if not working:
+        return
+    begun = time.perf_counter()
+    picture = result.frame.image
+    if any(output.pictures for output in working):
+        picture = view.draw(result)
+        control.show(picture)
+    drawn = time.perf_counter()
+    result.timings["draw"] = (drawn - begun) * 1e3
+    for output in list(working):
+        try:
+            output.add(result, picture)
+        except EdgeSSDError as error:
+            _leave_out(output, error, working, failures, control)
+    result.timings["output"] = (time.perf_counter() - drawn) * 1e3
+
+
+def _idle(working: list[Output], picture: Image | None, failures: list[EdgeSSDError], control: Control) -> None:
+    for output in list(working):
+        try:
+            output.idle(picture)
+        except EdgeSSDError as error:
+            _leave_out(output, error, working, failures, control)
+
+
+def _leave_out(
+    output: Output, error: EdgeSSDError, working: list[Output], failures: list[EdgeSSDError], control: Control
+) -> None:
+    working.remove(output)
+    failures.append(error)
+    control.say(str(error))
+    print(f"{error}; going on without it", file=sys.stderr, flush=True)

@@ -1,96 +1,89 @@
-"""Counting and timing: what the panel, the summary and the JSON file say."""
+"""Counting and timing: what the panel, the summary and the web view say."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgessd.io.files import atomic_write, writing
 from edgessd.results import Detections
 
-STAGES = ("capture", "preprocess", "run", "postprocess", "draw", "output")
+STAGES = ("capture", "preprocess", "run", "postprocess", "track", "draw", "output")
 _RECENT = 30  # frames that the panel's numbers are taken over
-_SAMPLE = 100_000  # latest frames that the summary's medians are taken over
+_SAMPLE = 5_000  # latest frames that the summary's medians are taken over
 
 
 class Recorder:
-    """Collects counts and timings of every frame, and for JSON their detections too.
+    """Collects counts and timings of every frame; memory does not grow with them."""
 
-    keep_frames: whether detections of each frame are kept (in a temporary file, as there may be many).
-    """
-
-    def __init__(self, *, keep_frames: bool = False) -> None:
+    def __init__(self) -> None:
         self.frames = 0
         self.objects: Counter[str] = Counter()
+        self.latest_age = 0.0
         self._timings: dict[str, deque[float]] = {stage: deque(maxlen=_SAMPLE) for stage in STAGES}
+        self._ages: deque[float] = deque(maxlen=_SAMPLE)
         self._ends: deque[float] = deque(maxlen=_RECENT)
         self._begin: float | None = None
         self._end = 0.0
-        self._kept = tempfile.TemporaryFile() if keep_frames else None  # noqa: SIM115 (closed in `close`)
+        self._lock = threading.Lock()  # the web view reads while frames are added
 
     def start(self) -> None:
         """Begin to count time."""
         self._begin = time.perf_counter()
         self._ends.append(self._begin)
 
-    def add(self, index: int, detections: Detections, timings: Mapping[str, float]) -> None:
-        """Take the results of one frame; timings: milliseconds by stage."""
-        self.frames += 1
-        self.objects.update(detections.names)
-        for stage in STAGES:
-            if stage in timings:
-                self._timings[stage].append(timings[stage])
-        self._end = time.perf_counter()
-        self._ends.append(self._end)
-        if self._kept is not None:
-            entry = {
-                "index": index,
-                "objects": detections.to_dict()["objects"],
-                "milliseconds": {stage: round(timings[stage], 3) for stage in STAGES if stage in timings},
-            }
-            self._kept.write((",\n" if self.frames > 1 else "").encode() + json.dumps(entry).encode())
+    def add(self, detections: Detections, timings: Mapping[str, float], age: float = 0.0) -> None:
+        """Take the results of one frame; timings: milliseconds by stage; age: of the frame when it was shown."""
+        with self._lock:
+            self.frames += 1
+            self.objects.update(detections.names)
+            for stage in STAGES:
+                if stage in timings:
+                    self._timings[stage].append(timings[stage])
+            self.latest_age = age
+            self._ages.append(age)
+            self._end = time.perf_counter()
+            self._ends.append(self._end)
 
     def recent_fps(self) -> float:
-        """Frames per second over the latest frames, 0 before the first."""
-        passed = self._ends[-1] - self._ends[0] if len(self._ends) > 1 else 0.0
-        return (len(self._ends) - 1) / passed if passed > 0 else 0.0
+        """Frames per second over the latest frames, 0 before the first and when none came for some seconds."""
+        with self._lock:
+            passed = self._ends[-1] - self._ends[0] if len(self._ends) > 1 else 0.0
+            count = len(self._ends) - 1
+            waited = time.perf_counter() - self._ends[-1] if self._ends else 0.0
+        if passed <= 0 or waited > 3 + 2 * passed / count:
+            return 0.0
+        return count / passed
 
     def recent_timings(self) -> dict[str, float]:
         """Mean milliseconds of each stage over the latest frames."""
-        recent = {stage: list(islice(reversed(values), _RECENT)) for stage, values in self._timings.items()}
+        with self._lock:
+            recent = {stage: list(islice(reversed(values), _RECENT)) for stage, values in self._timings.items()}
         return {stage: sum(values) / len(values) for stage, values in recent.items() if values}
 
+    def recent_age(self) -> float:
+        """Mean milliseconds from capture to display over the latest frames."""
+        with self._lock:
+            ages = list(islice(reversed(self._ages), _RECENT))
+        return sum(ages) / len(ages) if ages else 0.0
+
     def summary(self, dropped: int = 0) -> dict[str, Any]:
-        """Plain values: frames, dropped, seconds, fps, median_ms by stage, objects by class (most frequent first)."""
-        seconds = self._end - self._begin if self._begin is not None and self.frames else 0.0
-        return {
-            "frames": self.frames,
-            "dropped": dropped,
-            "seconds": round(seconds, 3),
-            "fps": round(self.frames / seconds, 2) if seconds > 0 else 0.0,
-            "median_ms": {stage: round(median(values), 3) for stage, values in self._timings.items() if values},
-            "objects": dict(self.objects.most_common()),
-        }
-
-    def write_json(self, path: Path, head: Mapping[str, Any]) -> None:
-        """Write one JSON document: the entries of `head`, then `frames` with the detections of each. Atomic."""
-        with atomic_write(path) as temporary, writing(path), temporary.open("wb") as file:
-            file.write(json.dumps(dict(head), indent=1).removesuffix("\n}").encode())
-            file.write(b',\n "frames": [\n')
-            if self._kept is not None:
-                self._kept.seek(0)
-                shutil.copyfileobj(self._kept, file)
-            file.write(b"\n ]\n}\n")
-
-    def close(self) -> None:
-        """Free the temporary file."""
-        if self._kept is not None:
-            self._kept.close()
+        """Plain values: frames, dropped, seconds, fps, median_ms by stage, age_ms, objects by class, most first."""
+        with self._lock:
+            seconds = self._end - self._begin if self._begin is not None and self.frames else 0.0
+            ages = sorted(self._ages)
+            return {
+                "frames": self.frames,
+                "dropped": dropped,
+                "seconds": round(seconds, 3),
+                "fps": round(self.frames / seconds, 2) if seconds > 0 else 0.0,
+                "median_ms": {stage: round(median(values), 3) for stage, values in self._timings.items() if values},
+                "age_ms": {"median": round(median(ages), 3), "p99": round(ages[(len(ages) - 1) * 99 // 100], 3)}
+                if ages
+                else {},
+                "objects": dict(self.objects.most_common()),
+            }

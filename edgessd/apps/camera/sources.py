@@ -1,24 +1,28 @@
-"""Opening what the user names: a camera, a video file, a stream, or the demo clip."""
+"""Opening what the user names: a camera, a video, pictures, a stream, or the demo clip."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from edgessd._cv2 import cv2
 from edgessd.apps.camera import demo
-from edgessd.errors import InputError
+from edgessd.errors import DependencyError, EdgeSSDError, InputError
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
-from edgessd.io.images import Image
+from edgessd.io.images import Image, load_image
 from edgessd.io.remote import shown_url, url_scheme
-from edgessd.io.sources import is_video
+from edgessd.io.sources import expand, is_video
 from edgessd.io.video import VideoFile, open_capture, usable_fps
+
+Size = tuple[int, int]
+_FOLDER_FPS = 5.0  # of a video made of the pictures of a folder
 
 
 class FrameSource(Protocol):
@@ -26,85 +30,226 @@ class FrameSource(Protocol):
 
     name: for messages. live: whether frames that nobody takes are lost (a camera) or wait (a file).
     fps: nominal frames per second. frame_count: as announced, None where unknown.
+    trouble: what is wrong just now, in a few words.
     """
 
     name: str
     live: bool
     fps: float
     frame_count: int | None
+    trouble: str | None
 
     def __iter__(self) -> Iterator[Image]:
         """Yield frames, uint8 [H, W, 3] BGR. Raises InputError when they end before their time."""
+
+    def interrupt(self) -> None:
+        """End a wait of the iterating thread early, where that is possible; called by another thread."""
 
     def close(self) -> None:
         """Free the device or file; a second call does nothing."""
 
 
-def open_source(source: str, *, timeout: float = 10.0) -> FrameSource:
-    """Open `demo`, the number of a camera, the path of a video or the address of a stream or video.
+def open_source(source: str, *, timeout: float = 10.0, size: Size | None = None, loop: bool = False) -> FrameSource:
+    """Open what the user names and return it.
 
-    timeout: seconds for an address to answer. Raises InputError that says what to try.
+    source: `demo`; `browser` (frames come from the web view alone); the number or device path of a camera;
+    `picamera` (or `picamera:1`); a GStreamer pipeline (with ` ! ` in it); the address of a stream or video;
+    a video file; a picture, a folder or a pattern of pictures.
+    timeout: seconds for an address to answer. size: (width, height); a camera is asked for it, other frames are
+    resized. loop: begin again at the end of a file. Raises InputError that says what to try.
     """
+    opened = _open(source, timeout, size)
+    if opened.live:
+        return opened
+    return Looping(lambda: _open(source, timeout, size), opened) if loop else opened
+
+
+def _open(source: str, timeout: float, size: Size | None) -> FrameSource:
     if source == "demo":
-        return DemoSource()
-    number = re.fullmatch(r"(?:/dev/video)?(\d{1,3})", source)
-    if number is not None and not Path(source).is_file():
-        return LiveSource(int(number.group(1)), name=f"camera {number.group(1)}")
+        return DemoSource(size)
+    if source == "browser":
+        return BrowserOnly()
+    pi = re.fullmatch(r"picamera2?(?::(\d))?", source)
+    if pi is not None and not Path(source).exists():
+        from edgessd.apps.camera.picamera import PicameraSource
+
+        return PicameraSource(int(pi.group(1) or 0), size)
+    number = _camera_number(source)
+    if number is not None:
+        return LiveSource(number, name=f"camera {number}", size=size)
+    if " ! " in source and not Path(source).exists():
+        return LiveSource(source, name=printable(source, 60), gstreamer=True)
     if url_scheme(source) is not None and not (url_scheme(source) in ("http", "https") and is_video(source)):
-        return LiveSource(source, name=shown_url(source), timeout=timeout)
+        return LiveSource(source, name=shown_url(source), timeout=timeout, size=size)
+    if _names_pictures(source):
+        return PictureSource(source, size)
+    return FileSource(VideoFile(source, timeout=timeout), size)
+
+
+def _camera_number(source: str) -> int | None:
+    number = re.fullmatch(r"(?:/dev/video)?(\d{1,3})", source)
+    if number is None and source.startswith("/dev/v4l/"):  # names that stay the same: /dev/v4l/by-id/...
+        number = re.fullmatch(r"/dev/video(\d{1,3})", str(Path(source).resolve()))
+    return int(number.group(1)) if number is not None and not Path(source).is_file() else None
+
+
+def _names_pictures(source: str) -> bool:
     if Path(source).suffix.lower() in SUFFIXES:
-        raise InputError(f"{printable(source)}: a picture: use 'edgessd detect' for pictures, or give a video")
-    return FileSource(VideoFile(source, timeout=timeout))
+        return True
+    return Path(source).is_dir() or (not Path(source).exists() and any(letter in source for letter in "*?["))
 
 
-class FileSource:
-    """Every frame of a video file."""
+def resized(image: Image, size: Size | None) -> Image:
+    """Return the picture in `size` (width, height)."""
+    if size is None or image.shape[1::-1] == size:
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+class _Plain:
+    """What most sources have in common."""
 
     live = False
+    fps = 25.0
+    frame_count: int | None = None
+    trouble: str | None = None
 
-    def __init__(self, video: VideoFile) -> None:
-        self._video = video
+    def interrupt(self) -> None:
+        """Nothing waits for long."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class FileSource(_Plain):
+    """Every frame of a video file."""
+
+    def __init__(self, video: VideoFile, size: Size | None = None) -> None:
+        self._video, self._size = video, size
         self.name = printable(video.source)
         self.fps = video.fps
         self.frame_count = video.frame_count
 
     def __iter__(self) -> Iterator[Image]:
-        return iter(self._video)
+        for image in self._video:
+            yield resized(image, self._size)
 
     def close(self) -> None:
         """Close the file."""
         self._video.close()
 
 
-class DemoSource:
+class PictureSource(_Plain):
+    """Every picture of a folder or a pattern; one that cannot be read is reported and left out."""
+
+    fps = _FOLDER_FPS
+
+    def __init__(self, source: str, size: Size | None = None) -> None:
+        self.name = printable(source)
+        pictures = [path for path in expand(source) if not is_video(path)]
+        if not pictures:
+            raise InputError(f"{self.name}: only videos match this pattern: name one of them")
+        self._pictures, self._size = pictures, size
+        self.frame_count = len(pictures)
+
+    def __iter__(self) -> Iterator[Image]:
+        last: EdgeSSDError | None = None
+        count = 0
+        for path in self._pictures:
+            try:
+                image = load_image(path)
+            except EdgeSSDError as error:
+                last = error
+                print(f"left out: {error}", file=sys.stderr, flush=True)
+                continue
+            count += 1
+            yield resized(np.array(image, order="C"), self._size)
+        if count == 0 and last is not None:
+            raise last
+
+
+class DemoSource(_Plain):
     """The demo clip."""
 
-    live = False
     name = "demo"
     fps = demo.FPS
     frame_count: int | None = demo.FRAMES
 
+    def __init__(self, size: Size | None = None) -> None:
+        self._size = size
+
     def __iter__(self) -> Iterator[Image]:
-        return demo.demo_clip()
+        return demo.demo_clip(size=self._size or demo.SIZE)
+
+
+class Looping(_Plain):
+    """A file, again and again; frames count on."""
+
+    def __init__(self, open_again: Callable[[], FrameSource], first: FrameSource) -> None:
+        self._open, self._source = open_again, first
+        self.name, self.fps = first.name, first.fps
+
+    def __iter__(self) -> Iterator[Image]:
+        while True:
+            yield from self._source
+            self._source.close()
+            self._source = self._open()
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Close the file."""
+        self._source.close()
 
 
-class LiveSource:
+class BrowserOnly(_Plain):
+    """No camera here: the web view's visitors bring theirs."""
+
+    name = "browser"
+    live = True
+
+    def __init__(self) -> None:
+        self._ending = threading.Event()
+        self.trouble = "waiting for the camera of a browser"
+
+    def __iter__(self) -> Iterator[Image]:
+        self._ending.wait()
+        return iter(())
+
+    def interrupt(self) -> None:
+        """End the wait."""
+        self._ending.set()
+
+
+class LiveSource(_Plain):
     """A camera or a stream: endless, and its end is an error."""
 
     live = True
-    frame_count: int | None = None
 
-    def __init__(self, source: int | str, *, name: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        source: int | str,
+        *,
+        name: str,
+        timeout: float = 10.0,
+        size: Size | None = None,
+        gstreamer: bool = False,
+    ) -> None:
         self.name = name
-        self._capture = open_capture(source, timeout=timeout)
+        self._resize = size if isinstance(source, str) else None
+        self._capture = _gstreamer(str(source), name) if gstreamer else open_capture(source, timeout=timeout)
         if not self._capture.isOpened():
             self._capture.release()
-            raise InputError(_no_camera(name) if isinstance(source, int) else _no_stream(name))
+            raise InputError(_no_camera(name) if isinstance(source, int) else _no_stream(name, gstreamer))
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where the driver can: old frames are of no use
+        if size is not None and isinstance(source, int):
+            self._ask_for(size)
         self.fps = usable_fps(self._capture.get(cv2.CAP_PROP_FPS))
+
+    def _ask_for(self, size: Size) -> None:
+        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        got = tuple(round(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if got != size and min(got) > 0:
+            print(f"{self.name}: gives {got[0]}x{got[1]}, not {size[0]}x{size[1]}", file=sys.stderr)
 
     def __iter__(self) -> Iterator[Image]:
         count = 0
@@ -115,7 +260,7 @@ class LiveSource:
             count += 1
             if frame.ndim == 2 or frame.shape[2] == 1:
                 frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
-            yield frame.astype(np.uint8, copy=False)
+            yield resized(frame.astype(np.uint8, copy=False), self._resize)
         if count == 0:
             raise InputError(f"{self.name}: opened, but sends no frames: is another program using it?")
         raise InputError(f"{self.name}: no more frames after {count}: check the cable or the network and start again")
@@ -123,6 +268,15 @@ class LiveSource:
     def close(self) -> None:
         """Give the camera or the connection back."""
         self._capture.release()
+
+
+def _gstreamer(pipeline: str, name: str) -> Any:
+    if not re.search(r"GStreamer:\s*YES", cv2.getBuildInformation()):
+        raise DependencyError(
+            f"{name}: this OpenCV was built without GStreamer (the wheels of pip are): use the system's own "
+            "(apt install python3-opencv), or give the number of the camera or the address of the stream"
+        )
+    return cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
 
 
 def _no_camera(name: str) -> str:
@@ -133,5 +287,7 @@ def _no_camera(name: str) -> str:
     return f"{text}: try another number, a video file, or --source demo"
 
 
-def _no_stream(name: str) -> str:
+def _no_stream(name: str, gstreamer: bool) -> str:
+    if gstreamer:
+        return f"{name}: this pipeline does not start: try it with gst-launch-1.0; it must end in ' ! appsink'"
     return f"{name}: this stream cannot be opened: check address, login and network, or try it in a player such as VLC"

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from edgessd._cv2 import cv2
 from edgessd.apps.camera.app import app
 from edgessd.cli import options
 from edgessd.detector import Detector
@@ -71,8 +73,8 @@ def test_boxes_are_in_the_video(clip: Path, tmp_path: Path) -> None:
     camera("--source", clip, "--output", tmp_path / "out.avi", "--no-window")
     with VideoFile(tmp_path / "out.avi") as video:
         frame = list(video)[-1].astype(int)
-    column = frame[100:180, 32]  # the left side of the cat's box: blue, without the noise of the source
-    assert column[:, 0].mean() > column[:, 2].mean() + 100
+    column = frame[150:180, 31:34].reshape(-1, 3)  # the left side of the cat's box: blue
+    assert np.percentile(column[:, 0] - column[:, 2], 90) > 100
 
 
 def test_end_after_some_frames(clip: Path, tmp_path: Path) -> None:
@@ -123,6 +125,20 @@ def test_failure_of_ours_keeps_what_was_found_and_is_not_hidden(
         (["--source", "demo", "--output", "no/folder/out.mp4"], InputError, "there is no folder"),
         (["--source", "demo", "--json", "no/folder/out.json"], InputError, "there is no folder"),
         (["--source", "{clip}", "--output", "{clip}"], OptionError, "overwrite its own source"),
+        (["--size", "640"], OptionError, "--size 640: give width and height"),
+        (["--drawing", "fine"], OptionError, "use own or supervision"),
+        (["--csv", "out.txt"], OptionError, "--csv out.txt: name it"),
+        (["--json", "-", "--csv", "-"], OptionError, "would mix"),
+        (["--line", "0,0,1"], OptionError, "--line"),
+        (["--zone", "a=0,0,1,0,1,1", "--zone", "a=0,0,1,0,1,1"], OptionError, "have the same name"),
+        (["--webhook", "http://x/"], OptionError, "--webhook needs --on-detect CLASS"),
+        (["--clips", "clips"], OptionError, "--clips needs --on-detect CLASS"),
+        (["--on-detect", "cat", "--webhook", "x"], OptionError, "http://"),
+        (["--on-detect", "cat", "--exec", "no-such-program-here"], OptionError, "no such program"),
+        (["--on-detect", "ca", "--source", "demo", "--no-window"], OptionError, "did you mean 'cat'"),
+        (["--models", "no/folder"], InputError, "no such folder"),
+        (["--web-cert", "x.pem"], OptionError, "belongs to --web"),
+        (["--web", "x"], OptionError, "--web x: give a port"),
     ],
 )
 def test_mistakes_are_found_before_the_work(clip: Path, arguments: list[str], kind: type[Exception], text: str) -> None:
@@ -133,6 +149,60 @@ def test_mistakes_are_found_before_the_work(clip: Path, arguments: list[str], ki
 
 def test_number_of_frames_must_be_positive() -> None:
     assert camera("--source", "demo", "--max-frames", 0).exit_code == 2
+
+
+def test_every_third_frame_of_a_smaller_size(clip: Path, tmp_path: Path) -> None:
+    video = tmp_path / "out.avi"
+    result = camera("--source", clip, "--every", 3, "--size", "160x120", "-o", video, "--no-window")
+    assert result.exit_code == 0 and "frames      10\n" in result.output
+    with VideoFile(video) as written:
+        assert written.size == (160, 120) and written.fps == pytest.approx(20 / 3, abs=0.1)
+
+
+def test_folder_of_pictures(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((40, 60, 3), np.uint8))
+    (tmp_path / "1.png").write_bytes(b"broken")
+    result = camera("--source", tmp_path, "--no-window", "--csv", "-")
+    assert result.exit_code == 0 and "left out: " in result.output
+    assert [line.split(",")[0] for line in result.output.splitlines() if ",cat," in line] == ["0", "1"]
+
+
+def test_lines_events_and_clips(clip: Path, tmp_path: Path) -> None:
+    report, log, clips = tmp_path / "got.json", tmp_path / "o.jsonl", tmp_path / "clips"
+    command = f"{sys.executable} -c \"import sys; open(r'{report}', 'w').write(sys.stdin.read())\""
+    arguments = ["--on-detect", "dog", "--exec", command, "--clips", clips, "--clip-after", 1, "--json", log]
+    zone = ["--zone", "left=0,0,0.5,0,0.5,1,0,1"]
+    result = camera("--source", clip, "--no-window", "--drawing", "own", *arguments, *zone)
+    assert result.exit_code == 0 and "events      1\n" in result.output
+    event = json.loads(report.read_text())
+    assert (event["name"], event["frame"], event["source"]) == ("dog", 0, str(clip))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(lines) == 30 and lines[-1]["counts"] == {"left": {"inside": 1, "entered": 0}}
+    (written,) = clips.iterdir()
+    assert count_frames(written) == 21
+
+
+def test_output_that_fails_in_mid_run_is_left_out_and_the_rest_goes_on(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 0})
+    monkeypatch.setattr("edgessd.apps.camera.outputs.shutil.disk_usage", lambda _: usage)
+    log = tmp_path / "o.jsonl"
+    result = camera("--source", clip, "-o", tmp_path / "o.mp4", "--json", log, "--no-window", "--max-fps", 200)
+    assert isinstance(result.exception, InputError) and "the disk is nearly full" in str(result.exception)
+    assert "going on without it" in result.output and len(log.read_text().splitlines()) == 30
+
+
+def test_lost_source_is_an_error_after_its_retries(mjpeg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgessd.apps.camera.reconnect.PAUSES", (0.05,))
+    server = mjpeg.MjpegServer(fps=50)
+    threading.Timer(1.0, server.kill).start()
+    log = tmp_path / "o.jsonl"
+    result = camera("--source", server.url, "--retries", 2, "--json", log, "--no-window")
+    assert isinstance(result.exception, InputError) and "cannot be opened" in str(result.exception)
+    assert "lost; trying again" in result.output and len(log.read_text().splitlines()) > 5
+    assert "frame age" in result.output
 
 
 SLOW = """

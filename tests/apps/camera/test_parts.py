@@ -1,9 +1,10 @@
-import contextlib
-import json
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
+from time import sleep
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from edgessd.apps.camera import window
 from edgessd.apps.camera.capture import Frame
 from edgessd.apps.camera.demo import demo_clip
 from edgessd.apps.camera.outputs import VideoOutput, WindowOutput, closing_all
-from edgessd.apps.camera.overlay import Panel, speed_panel
+from edgessd.apps.camera.overlay import Panel, draw_banner, draw_strip, speed_panel
+from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.recorder import Recorder
-from edgessd.apps.camera.sources import open_source
 from edgessd.errors import InputError, OptionError
-from edgessd.io.video import VideoFile, VideoWriter
+from edgessd.io.video import VideoFile
 from edgessd.results import Detections
 
 PICTURE = np.full((48, 64, 3), 90, np.uint8)
@@ -65,91 +66,38 @@ def test_demo_clip_of_nothing(frames: int, size: tuple[int, int], photos: Any) -
         list(demo_clip(frames, size, photos))
 
 
-# sources
-
-
-@pytest.mark.parametrize(
-    ("source", "text"),
-    [
-        ("99", "camera 99 cannot be opened"),
-        ("/dev/video98", "camera 98 cannot be opened"),
-        ("no.mp4", "no.mp4: no such file"),
-        ("photo.jpg", "use 'edgessd detect' for pictures"),
-        (".", "a folder, not a video"),
-        ("rtsp://me:secret@127.0.0.1:1/live", "rtsp://127.0.0.1:1/live: this stream cannot be opened"),
-        ("http://127.0.0.1:1/stream", "this stream cannot be opened"),
-        ("http://127.0.0.1:1/clip.mp4", "cannot be opened as a video: check the address"),
-        ("", "a folder"),
-    ],
-)
-def test_sources_that_do_not_open(source: str, text: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InputError) as caught:
-        open_source(source, timeout=2)
-    assert text in str(caught.value) and "\n" not in str(caught.value) and "secret" not in str(caught.value)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_file_and_demo_are_not_live(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / "clip.avi", fps=12, size=(64, 48)) as writer:
-        writer.write(PICTURE)
-    source = open_source(str(tmp_path / "clip.avi"))
-    assert (source.live, source.fps, source.frame_count) == (False, 12.0, 1)
-    assert len(list(source)) == 1
-    source.close()
-    demo = open_source("demo")
-    assert (demo.live, demo.frame_count) == (False, 150)
-    assert next(iter(demo)).shape == (480, 640, 3)
-
-
-class Camera:
-    """Stands for a cv2.VideoCapture that sends `count` frames."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-
-    def isOpened(self) -> bool:  # noqa: N802
-        return True
-
-    def read(self) -> tuple[bool, Any]:
-        self.left -= 1
-        return (True, PICTURE[:, :, 0]) if self.left >= 0 else (False, None)
-
-    def get(self, prop: int) -> float:
-        return 0.0
-
-    def set(self, prop: int, value: float) -> bool:
-        return False
-
-    def release(self) -> None:
-        self.left = 0
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "sends no frames"), (3, "no more frames after 3")])
-def test_end_of_a_camera_is_an_error(monkeypatch: pytest.MonkeyPatch, count: int, text: str) -> None:
-    monkeypatch.setattr("edgessd.apps.camera.sources.open_capture", lambda *_, **__: Camera(count))
-    source = open_source("0")
-    assert source.live and source.fps == 25.0
-    found = []
-    with pytest.raises(InputError, match=text):
-        for frame in source:
-            found.append(frame.shape)
-    assert found == [(48, 64, 3)] * count
-    source.close()
-
-
 # panel
 
 
 def test_panel_darkens_its_corner_only() -> None:
     image = np.full((480, 640, 3), 200, np.uint8)
-    panel = speed_panel((640, 480), 24.8, {"capture": 1.0, "run": 30.5}, "12 / 795")
+    panel = speed_panel((640, 480), 24.8, 41.0, {"capture": 1.0, "run": 30.5}, [("frame", "12 / 795")])
     panel.draw(image)
     assert panel.rect is not None
     x1, y1, x2, y2 = panel.rect
-    assert (x1, y1) == (0, 0) and 80 < x2 < 220 and 50 < y2 < 140
+    assert (x1, y1) == (0, 0) and 80 < x2 < 220 and 50 < y2 < 160
     assert np.median(image[:y2, :x2]) == 70
     assert (image[:y2, :x2] > 190).any()
     assert (image[y2:] == 200).all() and (image[:, x2:] == 200).all()
+
+
+def test_panel_of_a_small_picture_keeps_speed_and_age_only() -> None:
+    stages = dict.fromkeys(("capture", "preprocess", "run", "postprocess", "draw"), 1.0)
+    large, small = speed_panel((640, 480), 9.0, 41.0, stages), speed_panel((160, 120), 9.0, 41.0, stages)
+    assert large.rect is not None and small.rect is not None
+    assert small.rect[3] < 120 * 0.55 < large.rect[3]
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda i: draw_strip(i, "model " * 30), lambda i: draw_banner(i, ["lost " * 30, "b"])]
+)
+@pytest.mark.parametrize("size", [(2, 2), (40, 300), (640, 480), (300, 40)])
+def test_strip_and_banner_stay_in_the_picture(draw: Any, size: tuple[int, int]) -> None:
+    image = np.full((size[1], size[0], 3), 200, np.uint8)
+    draw(image)
+    assert image.shape == (size[1], size[0], 3)
+    if size == (640, 480):
+        assert (image < 100).any() and (image[:100] == 200).all()
 
 
 @pytest.mark.parametrize("size", [(2, 2), (30, 400), (400, 30)])
@@ -207,44 +155,61 @@ def written(path: Path) -> list[int]:
         return [round(float(frame.mean()) / 20) for frame in video]
 
 
-def frame(index: int, time: float) -> Frame:
-    return Frame(index, np.full((48, 64, 3), 20 * index, np.uint8), 1.0, time)
+def add(output: VideoOutput, number: int, time: float) -> None:
+    picture = np.full((48, 64, 3), 20 * number, np.uint8)
+    output.add(Result(Frame(number, picture, 1.0, time, time), detections()), picture)
 
 
 def test_video_of_a_file_has_each_frame_once(tmp_path: Path) -> None:
     output = VideoOutput(tmp_path / "out.avi", fps=10, live=False)
-    for number in range(5):
-        assert output.add(frame(number, 100.0 + number * 7), frame(number, 0).image)
+    for number in range(12):
+        add(output, number, 100.0 + number * 7)
     output.close()
-    assert written(tmp_path / "out.avi") == [0, 1, 2, 3, 4]
+    assert written(tmp_path / "out.avi") == list(range(12))
 
 
 def test_video_of_a_camera_keeps_the_pace_of_the_clock(tmp_path: Path) -> None:
     output = VideoOutput(tmp_path / "out.avi", fps=10, live=True)
-    for number, time in enumerate((50.0, 50.1, 50.12, 50.4, 50.5)):
-        assert output.add(frame(number, time), frame(number, 0).image)
+    for number, moment in enumerate((50.0, 50.1, 50.12, 50.4, 50.5)):
+        add(output, number, moment)
+        output._worker._channel.wait_until_taken(2)
     output.close()
     # One frame each tenth of a second: the third came too early, and the second filled the gap before the fourth.
     assert written(tmp_path / "out.avi") == [0, 1, 1, 1, 3, 4]
 
 
-@pytest.mark.parametrize(
-    ("key", "visible", "going_on"),
-    [(-1, 1.0, True), (ord("x"), 1.0, True), (ord("q"), 1.0, False), (27, 1.0, False), (-1, 0.0, False)],
-)
-def test_keys_and_button_of_the_window(
-    monkeypatch: pytest.MonkeyPatch, key: int, visible: float, going_on: bool
-) -> None:
-    calls = []
+def test_video_on_a_disk_that_fills_ends_early_and_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = iter([1 << 30, 1 << 30, 1 << 20])
+    usage = SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=next(free)))
+    monkeypatch.setattr("edgessd.apps.camera.outputs.shutil", usage)
+    output = VideoOutput(tmp_path / "out.mp4", fps=10, live=False)
+    with pytest.raises(InputError, match=r"the disk is nearly full: the video ends after 20 frames"):
+        for number in range(200):
+            add(output, number % 10, 0.0)
+            sleep(0.005)
+    output.close()
+    with VideoFile(tmp_path / "out.mp4") as video:
+        assert len(list(video)) == 20
+
+
+def test_keys_of_the_window_go_to_control_and_its_button_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, keys, visible = [], [-1, ord("+"), 27], iter([1.0, 1.0, 0.0])
     for name in ("namedWindow", "resizeWindow", "imshow", "destroyWindow"):
         monkeypatch.setattr(cv2, name, lambda *_, name=name: calls.append(name))
-    monkeypatch.setattr(cv2, "waitKey", lambda _: key)
-    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: visible)
-    output = WindowOutput()
-    output.close()  # nothing is open yet
-    assert [output.add(frame(number, 0.0), PICTURE) for number in range(2)] == [going_on] * 2
+    monkeypatch.setattr(cv2, "waitKey", lambda _: keys[len([c for c in calls if c == "imshow"]) - 1])
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: next(visible))
+    told: list[int] = []
+    control: Any = SimpleNamespace(key=told.append, stop=threading.Event())
+    output = WindowOutput(control)
     output.close()
-    assert calls == ["namedWindow", "resizeWindow", "imshow", "imshow", "destroyWindow"]
+    output.idle(None)
+    assert calls == []  # nothing is open yet
+    for _ in range(3):
+        assert not control.stop.is_set()
+        output.idle(PICTURE)
+    output.close()
+    assert told == keys and control.stop.is_set()
+    assert calls == ["namedWindow", "resizeWindow", "imshow", "imshow", "imshow", "destroyWindow"]
 
 
 def test_output_without_frames_writes_nothing(tmp_path: Path) -> None:
@@ -256,11 +221,14 @@ def test_all_outputs_are_closed_though_one_fails() -> None:
     closed = []
 
     class Output:
+        pictures = True
+
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def add(self, frame: Frame, picture: Any) -> bool:
-            return True
+        def add(self, result: Result, picture: Any) -> None: ...
+
+        def idle(self, picture: Any) -> None: ...
 
         def close(self) -> None:
             closed.append(self.name)
@@ -277,40 +245,29 @@ def test_all_outputs_are_closed_though_one_fails() -> None:
 
 def test_summary_counts_and_takes_medians() -> None:
     recorder = Recorder()
-    assert recorder.summary() == {
-        "frames": 0,
-        "dropped": 0,
-        "seconds": 0.0,
-        "fps": 0.0,
-        "median_ms": {},
-        "objects": {},
-    }
-    assert recorder.recent_fps() == 0.0 and recorder.recent_timings() == {}
+    nothing = {"frames": 0, "dropped": 0, "seconds": 0.0, "fps": 0.0, "median_ms": {}, "age_ms": {}, "objects": {}}
+    assert recorder.summary() == nothing
+    assert recorder.recent_fps() == 0.0 and recorder.recent_timings() == {} and recorder.recent_age() == 0.0
     recorder.start()
-    for index, (labels, run) in enumerate([((0, 1, 1), 10.0), ((), 30.0), ((1,), 11.0)]):
-        recorder.add(index, detections(*labels), {"run": run, "capture": 1.0})
+    for labels, run, age in [((0, 1, 1), 10.0, 40.0), ((), 30.0, 90.0), ((1,), 11.0, 50.0)]:
+        recorder.add(detections(*labels), {"run": run, "capture": 1.0}, age)
     summary = recorder.summary(dropped=4)
     assert (summary["frames"], summary["dropped"]) == (3, 4)
     assert summary["median_ms"] == {"capture": 1.0, "run": 11.0}
+    assert summary["age_ms"] == {"median": 50.0, "p99": 50.0}
     assert summary["objects"] == {"dog": 3, "cat": 1} and list(summary["objects"]) == ["dog", "cat"]
     assert summary["seconds"] >= 0 and recorder.recent_fps() > 0
-    assert recorder.recent_timings() == {"capture": 1.0, "run": 17.0}
+    assert recorder.recent_timings() == {"capture": 1.0, "run": 17.0} and recorder.recent_age() == 60.0
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_json_is_one_document(tmp_path: Path, count: int) -> None:
-    with contextlib.closing(Recorder(keep_frames=True)) as recorder:
-        recorder.start()
-        for index in range(count):
-            recorder.add(index, detections(*[1] * index), {"run": 2.0})
-        recorder.write_json(tmp_path / "out.json", {"source": "ä \udcff", "summary": recorder.summary()})
-    document = json.loads((tmp_path / "out.json").read_text())
-    assert list(document) == ["source", "summary", "frames"]
-    assert [entry["index"] for entry in document["frames"]] == list(range(count))
-    assert [len(entry["objects"]) for entry in document["frames"]] == list(range(count))
-    if count > 1:
-        assert document["frames"][1] == {
-            "index": 1,
-            "objects": [{"name": "dog", "label": 1, "score": 0.5, "box": [1.0, 2.0, 30.0, 40.0]}],
-            "milliseconds": {"run": 2.0},
-        }
+def test_speed_falls_to_nothing_when_no_frames_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("edgessd.apps.camera.recorder.time.perf_counter", lambda: clock[0])
+    recorder = Recorder()
+    recorder.start()
+    for _ in range(10):
+        clock[0] += 0.1
+        recorder.add(detections(), {})
+    assert recorder.recent_fps() == pytest.approx(10)
+    clock[0] += 10
+    assert recorder.recent_fps() == 0.0

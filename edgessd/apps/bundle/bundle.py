@@ -1,0 +1,101 @@
+"""Writes the folder that goes to a device."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import edgessd
+from edgessd.apps.bundle import texts
+from edgessd.apps.bundle.requirements import EXTRAS, requirements
+from edgessd.apps.bundle.wheel import build_wheel
+from edgessd.errors import InputError, ModelError, OptionError, printable
+from edgessd.io.files import writing
+from edgessd.model_file import read_facts, runtimes_for
+from edgessd.zoo import resolve_model
+
+FOLDER = "/opt/edgessd"
+
+
+def write_bundle(
+    models: Sequence[str | Path | None], folder: Path, *, extras: Iterable[str] = (), screen: bool = False
+) -> list[Path]:
+    """Write wheel, models, requirements, scripts and unit into the new folder `folder`; return the files.
+
+    models: files or bundled names; the first is the one that start.sh takes. extras: more of edgessd's extras, such
+    as `web`. screen: with opencv-python's windows.
+    It is there as a whole or not at all. Raises InputError where `folder` exists and is not empty, ModelError for
+    a file that no runtime without torch takes.
+    """
+    files = _model_files(models)
+    names = [file.name for file, _ in files]
+    if len(set(names)) < len(names):
+        raise OptionError(f"two models have the same file name ({', '.join(names)}): rename one")
+    wanted = [*(EXTRAS[runtime] for _, runtime in files), *extras]
+    lines = requirements(wanted, screen)
+    check_new(folder)
+    with writing(folder):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+        try:
+            _fill(temporary, [file for file, _ in files], lines, "web" in wanted)
+            temporary.chmod(0o755)
+            if folder.exists():
+                folder.rmdir()
+            temporary.replace(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def check_new(folder: Path) -> None:
+    """Raise InputError where a folder cannot be made, or is there and not empty."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"{printable(folder)} is already there: give -o a new folder, or remove it first")
+    if not folder.absolute().parent.is_dir():
+        raise InputError(f"cannot write {printable(folder)}: there is no folder {printable(folder.absolute().parent)}")
+
+
+def _model_files(models: Sequence[str | Path | None]) -> list[tuple[Path, str]]:
+    """Return file and runtime of every model."""
+    found = []
+    for model in models:
+        path = resolve_model(model)
+        runtime = runtimes_for(path)[0]
+        if runtime not in EXTRAS:
+            raise ModelError(
+                f"{printable(path)} is a checkpoint, which needs torch: export it first, "
+                f"edgessd export {printable(path)} -o {printable(path.with_suffix('.onnx').name)}"
+            )
+        read_facts(path)  # a damaged file should not travel
+        found.append((path, runtime))
+    return found
+
+
+def _fill(folder: Path, models: Sequence[Path], lines: Sequence[str], web: bool) -> None:
+    build_wheel(folder)
+    (folder / "models").mkdir()
+    for path in models:
+        shutil.copyfile(path, folder / "models" / path.name)
+        weights = path.with_suffix(".bin")
+        if runtimes_for(path)[0] == "openvino":
+            if not weights.is_file():
+                raise ModelError(f"{printable(weights)} with the weights of {printable(path.name)} is not there")
+            shutil.copyfile(weights, folder / "models" / weights.name)
+    first = models[0].name
+    names = ", ".join(path.name for path in models)
+    arguments = "--web 0.0.0.0:8000 --no-window" if web else "--no-window"
+    written = {
+        "requirements.txt": "".join(f"{line}\n" for line in lines),
+        "install.sh": texts.INSTALL,
+        "start.sh": texts.START.format(model=first),
+        "edgessd.env": texts.ENVIRONMENT.format(arguments=arguments),
+        "edgessd.service": texts.SERVICE.format(folder=FOLDER),
+        "README.md": texts.README.format(version=edgessd.__version__, model=first, models=names),
+    }
+    for name, text in written.items():
+        path = folder / name
+        path.write_text(text)
+        path.chmod(0o755 if name.endswith(".sh") else 0o644)

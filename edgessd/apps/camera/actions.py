@@ -1,0 +1,150 @@
+"""What can be done about an event: a webhook, a command, an MQTT message."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from edgessd.errors import InputError, OptionError, missing_extra, printable
+from edgessd.io.remote import is_url, shown_url
+
+_TIMEOUT = 5.0
+_PAUSES = (1.0, 3.0)  # seconds before the second and third attempt of a webhook
+
+
+class Webhook:
+    """POSTs the event as JSON to an http or https address; tries three times."""
+
+    name = "webhook"
+
+    def __init__(self, url: str) -> None:
+        if not is_url(url):
+            raise OptionError(f"--webhook {shown_url(url)}: give an address that begins with http:// or https://")
+        self._url = url
+        self._ending = threading.Event()
+
+    def act(self, event: dict[str, Any]) -> None:
+        """Send it. Raises InputError when that fails three times."""
+        request = urllib.request.Request(
+            self._url, json.dumps(event).encode(), {"Content-Type": "application/json"}, method="POST"
+        )
+        problem: Exception | None = None
+        for pause in (0.0, *_PAUSES):
+            if self._ending.wait(pause):
+                break
+            try:
+                with urllib.request.urlopen(request, timeout=_TIMEOUT):
+                    return
+            except (OSError, ValueError) as error:
+                problem = error
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
+                    if error.code < 500:  # it will not change its mind
+                        break
+        raise InputError(f"{shown_url(self._url)}: {printable(problem)}")
+
+    def close(self) -> None:
+        """End the pauses."""
+        self._ending.set()
+
+
+class Command:
+    """Runs a command, without a shell: the event as JSON on stdin, and EDGESSD_NAME, _SCORE, _COUNT, _TIME set.
+
+    A command that takes longer than 30 seconds is ended.
+    """
+
+    name = "exec"
+    timeout = 30.0
+
+    def __init__(self, command: str) -> None:
+        try:
+            self._arguments = shlex.split(command)
+        except ValueError as error:
+            raise OptionError(f"--exec {printable(command)}: {error}") from None
+        if not self._arguments or shutil.which(self._arguments[0]) is None:
+            raise OptionError(
+                f"--exec {printable(command)}: there is no such program; for a line of shell write: sh -c '...'"
+            )
+
+    def act(self, event: dict[str, Any]) -> None:
+        """Run it. Raises InputError when it fails."""
+        values = {f"EDGESSD_{key.upper()}": str(event[key]) for key in ("name", "score", "count", "time")}
+        try:
+            done = subprocess.run(
+                self._arguments,
+                input=json.dumps(event).encode(),
+                env={**os.environ, **values},
+                timeout=self.timeout,
+                check=False,
+                stderr=subprocess.PIPE,
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{self._arguments[0]}: took longer than {self.timeout:g} s and was ended") from None
+        except OSError as error:
+            raise InputError(f"{self._arguments[0]}: {error.strerror}") from None
+        if done.returncode:
+            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise InputError(f"{self._arguments[0]}: exit code {done.returncode} {printable(''.join(last))}".rstrip())
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class Mqtt:
+    """Publishes the event as JSON to the topic of `mqtt://[user:password@]host[:port]/topic` (or mqtts://), QoS 1.
+
+    The broker may be away: messages wait, 100 at most, and the connection is made again in the background.
+    """
+
+    name = "mqtt"
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        topic = urllib.parse.unquote(parts.path.lstrip("/"))
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not topic or {"#", "+"} & set(topic):
+            raise OptionError(f"--mqtt {shown_url(url)}: give mqtt://[user:password@]host[:port]/topic, or mqtts://")
+        try:
+            from paho.mqtt.client import Client
+            from paho.mqtt.enums import CallbackAPIVersion
+        except ImportError:
+            raise missing_extra("paho-mqtt", "mqtt") from None
+        self._topic, self._shown = topic, shown_url(url)
+        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client.max_queued_messages_set(100)
+        self._client.reconnect_delay_set(1, 30)
+        secure = parts.scheme == "mqtts"
+        if secure:
+            self._client.tls_set()
+        if parts.username:
+            password = urllib.parse.unquote(parts.password) if parts.password else None
+            self._client.username_pw_set(urllib.parse.unquote(parts.username), password)
+        self._connected = threading.Event()
+        self._client.on_connect = lambda *_: self._connected.set()
+        self._client.on_disconnect = lambda *_: self._connected.clear()
+        self._client.connect_async(parts.hostname, parts.port or (8883 if secure else 1883))
+        self._client.loop_start()
+
+    def act(self, event: dict[str, Any]) -> None:
+        """Hand it to the client. Raises InputError when it is not taken in five seconds; it may still go out later."""
+        self._connected.wait(_TIMEOUT)
+        message = self._client.publish(self._topic, json.dumps(event), qos=1)
+        with contextlib.suppress(ValueError, RuntimeError):  # the queue is full, or there was never a connection
+            message.wait_for_publish(_TIMEOUT)
+        if not message.rc and message.is_published():
+            return
+        raise InputError(f"{self._shown}: the broker did not take the message (yet)")
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._client.disconnect()
+        self._client.loop_stop()
