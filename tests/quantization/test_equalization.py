@@ -26,8 +26,8 @@ def test_equalising_leaves_the_function_and_makes_the_ranges_equal(backbone, lea
     for group in _groups(graph):
         largest = _largest(graph, set(group.members), [x])
         ranges = torch.stack(list(largest.values())).amax(dim=0)
-        # Channels that hardly speak are not blown up without end.
-        assert torch.isclose(ranges, ranges.max(), rtol=1e-3).float().mean() > 0.9
+        # Channels that are dead behind their ReLU, or hardly speak, are not blown up without end.
+        assert torch.isclose(ranges[ranges > 0], ranges.max(), rtol=1e-3).float().mean() > 0.9
 
 
 def test_activations_that_other_operators_read_are_left_alone():
