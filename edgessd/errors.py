@@ -5,6 +5,7 @@
     |-- OptionError       an option, name or combination of them is not valid
     |-- ModelError        a model file cannot be read, or is not of a kind edgessd runs
     |   `-- SpecError     the description inside a model file is missing or wrong
+    |-- DeviceError       another machine cannot be reached, or cannot do what it is asked
     |-- DownloadError     a weights file could not be fetched or does not have its checksum
     `-- DependencyError   an optional package or a system library is missing
 
@@ -37,6 +38,10 @@ class ModelError(EdgeSSDError):
 
 class SpecError(ModelError):
     """The description (`ModelSpec`) inside a model file is missing, damaged or does not fit it."""
+
+
+class DeviceError(EdgeSSDError):
+    """Another machine (a board, a phone) cannot be reached, or cannot do what it is asked."""
 
 
 class DownloadError(EdgeSSDError):

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgessd.errors import DependencyError, EdgeSSDError, SpecError, printable
 from edgessd.ops.outputs import FinalOutputs
-from edgessd.runtimes.base import Labels, load_runtime
+from edgessd.runtimes.base import ENGINES, Labels, load_runtime
 from edgessd.runtimes.contract import check_input, check_names, check_outputs
 from edgessd.runtimes.kinds import KINDS, file_kind
 from edgessd.runtimes.litert import check_detection, check_image, output_order
@@ -54,6 +54,11 @@ def read_spec(path: str | Path, labels: Labels | None = None) -> ModelSpec:
     if facts.kind == "tflite":
         return foreign_spec(path, read_tflite(path), labels)
     raise no_spec(path)
+
+
+def runtimes_for(path: str | Path) -> tuple[str, ...]:
+    """Return the runtimes that load this kind of file, the usual one first. Raises ModelError."""
+    return ENGINES[file_kind(Path(path))]
 
 
 class Check(NamedTuple):

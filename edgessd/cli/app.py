@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from edgessd import __version__
+from edgessd.cli.benchmark import benchmark
+from edgessd.cli.bundle import bundle
 from edgessd.cli.detect import detect
 from edgessd.cli.doctor import doctor
 from edgessd.cli.evaluate import evaluate
@@ -33,6 +35,8 @@ app.command()(evaluate)
 app.command()(quantize)
 app.command()(qat)
 app.command()(export)
+app.command()(benchmark)
+app.command()(bundle)
 
 
 def _version(wanted: bool) -> None:

@@ -72,9 +72,13 @@ def _torch(path: Path, options: dict[str, Any]) -> Runtime:
     options = _without_labels(path, options)
     if options["spec"] is not None:
         raise OptionError("a checkpoint has its own spec: leave out --spec")
-    if options["providers"]:
-        raise OptionError("providers are for exported files; a checkpoint runs in torch")
-    return TorchRuntime(path, threads=options["threads"])
+    providers = [options["providers"]] if isinstance(options["providers"], str) else list(options["providers"] or ())
+    if len(providers) > 1:
+        raise OptionError(f"a checkpoint runs on one device, not on {len(providers)}: use cpu, cuda, cuda-fp16 or mps")
+    device, _, precision = (providers[0] if providers else "").partition("-")
+    if precision not in ("", "fp16"):
+        raise OptionError(f"torch has no provider {printable(providers[0])!r}: use cpu, cuda, cuda-fp16 or mps")
+    return TorchRuntime(path, device or None, options["threads"], half=precision == "fp16")
 
 
 def _without_labels(path: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -109,8 +113,8 @@ def load_runtime(
 
     runtime: a key of `RUNTIMES`; None takes the usual one for the kind. threads: of the engine; None leaves
     it to the engine. providers: what the engine runs on, see `OnnxRuntime`, `LiteRtRuntime` and
-    `OpenVinoRuntime`. spec: for files that carry none. labels: class names for another tool's TFLite detector,
-    see `LiteRtRuntime`.
+    `OpenVinoRuntime`; a checkpoint takes one: `cpu`, `cuda`, `mps`, or `cuda-fp16` for half precision. spec: for
+    files that carry none. labels: class names for another tool's TFLite detector, see `LiteRtRuntime`.
     Raises ModelError for a file that is no model, SpecError for one without a (valid) spec.
     """
     path = Path(path)

@@ -22,6 +22,7 @@ class TorchRuntime:
     model: a checkpoint (`.safetensors`), or a network and its spec; the network is then moved to the device.
     device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a GPU where there is one.
     threads: of torch's operators, for the whole process; None leaves torch's setting as it is.
+    half: compute in float16; outputs are float32 all the same.
 
     Raises ModelError for a file that is no checkpoint, SpecError where the model's input is not a float32
     NCHW tensor, OptionError for a device that this machine does not have, DependencyError without torch.
@@ -35,6 +36,7 @@ class TorchRuntime:
         model: str | os.PathLike[str] | tuple[SSD, ModelSpec],
         device: str | None = None,
         threads: int | None = None,
+        half: bool = False,
     ) -> None:
         try:
             import torch
@@ -54,6 +56,11 @@ class TorchRuntime:
             )
         network.eval()  # a quantised graph's returns None
         self._network: SSD | None = network.to(self.device)
+        self._dtype = torch.float16 if half else torch.float32
+        if half:
+            network.half()
+        if half or self.device.type != "cpu":
+            self.name = f"torch ({self.device.type}{'-fp16' if half else ''})"
 
     def run(self, batch: NDArray[Any]) -> RawOutputs:
         """Run pictures [B, 3, H, W] float32, normalised as the spec says."""
@@ -61,7 +68,7 @@ class TorchRuntime:
             raise RuntimeError("the runtime is closed")
         torch = self._torch
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(self.device)
+            x = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(self.device, self._dtype)
             logits, offsets = self._network(x)
         return RawOutputs(logits.float().cpu().numpy(), offsets.float().cpu().numpy())
 
