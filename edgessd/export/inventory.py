@@ -152,7 +152,7 @@ def _openvino(path: Path) -> list[_Op]:
 
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     ops = []
-    constant = set()
+    constant: set[str] = set()
     for node in compiled.get_runtime_model().get_ordered_ops():
         info: dict[str, Any] = {key: str(value.value) for key, value in node.get_rt_info().items() if key}
         kind = info.get("layerType", node.get_type_name())

@@ -146,7 +146,7 @@ def test_a_timm_classifier_is_loaded_into_the_backbone(tmp_path):
     model.backbone.stem[0].weight.data.zero_()
     load_timm_backbone(model, foreign)
     assert all(torch.equal(value, expected[key]) for key, value in _learnt(model.backbone.state_dict()).items())
-    with pytest.raises(ModelError, match="unexpected .such as theirs.1"):
+    with pytest.raises(ModelError, match=r"unexpected .such as theirs.1"):
         load_timm_backbone(model, dict(list(foreign.items())[1:]))
     ssd, _ = create_model("ssd300_vgg16", classes=("a",), receptive_fields=False)
     with pytest.raises(ModelError, match="fit a backbone 'timm:NAME', not a VGG16"):
