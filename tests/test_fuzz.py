@@ -4,6 +4,7 @@
 is named by its kind and seed, which make it again.
 """
 
+import copy
 import json
 import os
 import random
@@ -76,7 +77,7 @@ def mutated_json(text: str, rng: random.Random) -> str:
             continue
         match rng.randrange(6):
             case 0 | 1 | 2:
-                holder[key] = rng.choice(WILD)
+                holder[key] = copy.deepcopy(rng.choice(WILD))
             case 3:
                 del holder[key]
             case 4 if isinstance(holder, dict):
