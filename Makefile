@@ -6,13 +6,13 @@ DEV = .venv-dev/bin/python
 OLDEST = .venv-oldest/bin/python
 FAST = -m "not slow"
 
-.PHONY: help demo test test-all test-oldest check format model clean
+.PHONY: help demo test test-all test-oldest check format models clean
 help:
 	@echo "make demo         detect on the bundled photos and a clip (core install only)"
 	@echo "make test         the test suite; make test-all adds the slow ones"
 	@echo "make check        ruff, mypy --strict, layers"
 	@echo "make test-oldest  the core's tests on the oldest supported versions"
-	@echo "make model        make the bundled model again (needs data, see recipes/)"
+	@echo "make models       make the bundled models again (needs data, see recipes/); QUICK=1: in minutes, to try"
 
 .venv/.done: pyproject.toml constraints.txt scripts/opencv_or_headless.sh
 	$(PYTHON) -m venv .venv
@@ -57,8 +57,8 @@ format: .venv-dev/.done
 	$(DEV) -m ruff check --fix .
 	$(DEV) -m ruff format .
 
-model: .venv-dev/.done
-	$(DEV) recipes/quantize_interim.py
+models: .venv-dev/.done
+	$(DEV) recipes/coco.py $(if $(QUICK),--quick --out runs/quick,--install)
 
 clean:
 	rm -rf .venv .venv-dev .venv-oldest demo_out build dist

@@ -191,7 +191,7 @@ def test_threads_may_share_a_detector():
 
 
 def test_unknown_model_names_are_answered_with_near_ones():
-    with pytest.raises(ModelError, match="did you mean 'ssdlite300_mobilenet_v2'"):
-        Detector.load("ssdlite300_mobilenetv2")
+    with pytest.raises(ModelError, match="did you mean 'edgessd-coco'"):
+        Detector.load("edgesd-coco")
     with pytest.raises(ModelError, match="no model file"):
         Detector.load("missing.onnx")
