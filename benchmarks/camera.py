@@ -32,6 +32,8 @@ from edgessd.apps.camera.sources import open_source
 from edgessd.apps.camera.view import View
 from edgessd.io.video import VideoFile, VideoWriter
 
+KEPT = 8
+
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds and result."""
@@ -41,14 +43,15 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def read(clip: str, count: int) -> list[Any]:
-    """Read frames."""
-    frames = []
+    """Read `count` frames; a few of them, spread over the clip, are kept: as many as a processor's cache holds."""
+    kept = []
     with VideoFile(clip) as video:
-        for image in video:
-            frames.append(image)
-            if len(frames) == count:
+        for number, image in enumerate(video):
+            if number % max(1, count // KEPT) == 0 and len(kept) < KEPT:
+                kept.append(image)
+            if number == count - 1:
                 break
-    return frames
+    return kept
 
 
 def encode(pictures: list[Any], fps: float) -> None:
@@ -75,29 +78,26 @@ def whole(clip: str, engine: Engine, count: int) -> tuple[float, int]:
         return time.perf_counter() - begun, recorder.frames
 
 
+def alone(clip: str, engine: Engine, count: int) -> dict[str, float]:
+    """Seconds of each stage for `count` frames."""
+    drawing = open_drawing("own")
+    reading, frames = timed(lambda: read(clip, count))
+    turns = [index % len(frames) for index in range(count)]
+    detecting, found = timed(lambda: [engine.detect(frames[index]) for index in turns])
+    results = [Result(Frame(index, frames[index], 0.0, 0.0, 0.0), found[index]) for index in turns]
+    painting, pictures = timed(lambda: [drawing.draw(each.frame.image, each, ()) for each in results])
+    encoding, _ = timed(lambda: encode(pictures, 25.0))
+    return {"read": reading, "detect": detecting, "draw": painting, "encode": encoding}
+
+
 def measure(clip: str, engine: Engine, count: int, repeat: int) -> dict[str, Any]:
     """The figures of one clip, seconds."""
-    drawing = open_drawing("own")
-    seconds: dict[str, list[float]] = {"read": [], "detect": [], "draw": [], "encode": [], "pipeline": []}
-    done = 0
+    rounds, done = [], 0
     for _ in range(repeat):
-        spent, frames = timed(lambda: read(clip, count))
-        seconds["read"].append(spent)
-        spent, found = timed(lambda frames=frames: [engine.detect(image) for image in frames])
-        seconds["detect"].append(spent)
-        results = [
-            Result(Frame(number, image, 0.0, 0.0, 0.0), each)
-            for number, (image, each) in enumerate(zip(frames, found, strict=True))
-        ]
-        spent, pictures = timed(
-            lambda results=results: [drawing.draw(result.frame.image, result, ()) for result in results]
-        )
-        seconds["draw"].append(spent)
-        seconds["encode"].append(timed(lambda pictures=pictures: encode(pictures, 25.0))[0])
-        del pictures, results, found, frames
-        spent, done = whole(clip, engine, count)
-        seconds["pipeline"].append(spent)
-    best = {name: min(values) for name, values in seconds.items()}
+        seconds = alone(clip, engine, count)
+        seconds["pipeline"], done = whole(clip, engine, count)
+        rounds.append(seconds)
+    best = {name: min(each[name] for each in rounds) for name in rounds[0]}
     slowest = max(("read", "detect", "draw", "encode"), key=lambda name: best[name])
     return {
         "clip": Path(clip).name,
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("clips", nargs="+")
     parser.add_argument("--model")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--frames", type=int, default=300, help="of each clip, kept in memory")
+    parser.add_argument("--frames", type=int, default=300, help="of each clip")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

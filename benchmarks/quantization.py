@@ -103,7 +103,7 @@ def rows_of(name: str, args: argparse.Namespace, folder: Path) -> list[dict[str,
                 except Exception as error:  # one combination must not end the table
                     row["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
                 print(" ", {key: value for key, value in row.items() if key != "network"}, flush=True)
-    for threads in args.threads:
+    for threads in args.threads if args.runs else ():
         if threads != 1:
             for index, runtime in list(runtimes.items()):
                 runtime.close()
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=4, help="to compare on")
     parser.add_argument("--coco", nargs=2, metavar=("ANNOTATIONS", "IMAGES"))
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--runs", type=int, default=30, help="0 times nothing")
     parser.add_argument("--export-costs", action="store_true", help="time `edgessd export` of the checkpoints as well")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)

@@ -105,7 +105,9 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pads: Pads) -> Tensor:
         top, bottom, left, right = pads
         padded, padding = x, (top, left)
-        if (top, left) != (bottom, right):  # oneDNN would, but torch's convolution does not take such a padding
+        # oneDNN would, but torch's convolution does not take a padding with unequal sides. And where a map is smaller
+        # than the kernel, oneDNN's gradient of the weights reads memory that nobody wrote (seen in torch 2.13).
+        if (top, left) != (bottom, right) or min(x.shape[2:]) < max(weight.shape[2:]):
             padded, padding = _pad(x, pads), (0, 0)
         ctx.save_for_backward(padded, weight)
         ctx.stride, ctx.padding, ctx.size, ctx.bias = stride, padding, x.shape[2:], bias is not None

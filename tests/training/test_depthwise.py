@@ -95,3 +95,20 @@ def test_other_convolutions_and_names_stay():
     assert isinstance(network[5], SameConv2d) and type(network[0]) is nn.Conv2d
     assert before.keys() == network.state_dict().keys()
     assert speed_up(network) == 0  # a second time changes nothing
+
+
+def test_a_map_of_one_cell_has_the_right_gradient():
+    """oneDNN reads memory that nobody wrote where a strided depthwise convolution pads a map of one cell."""
+    torch.manual_seed(0)
+    for channels in (64, 256):
+        layer = nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels)
+        assert speed_up(layer) == 1
+        x = torch.randn(4, 1, 1, channels).permute(0, 3, 1, 2)  # channels last, also by its strides
+        expected = torch.autograd.grad(layer(x).square().sum(), layer.weight)[0]
+        for _ in range(100):
+            junk = [torch.full((size,), torch.nan) for size in (576, 1024, 2304, 4096, 16384, 65536)]
+            del junk
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = layer(x.requires_grad_()).float().square().sum()
+            found = torch.autograd.grad(loss, layer.weight)[0]
+            assert torch.allclose(found, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()))

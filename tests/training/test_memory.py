@@ -33,7 +33,8 @@ def faults(enabled, **environment):
 def test_memory_of_tensors_is_kept_inside_and_given_back_afterwards():
     inside, after = faults("1")
     assert inside < 5 * 1000  # 40 MB are 9,766 pages
-    assert after > 5 * 9000
+    # Given back, the pages are asked for anew: at least by the first block, which may then stay in the heap.
+    assert after > 9000
 
 
 @pytest.mark.parametrize(("enabled", "environment"), [("0", {}), ("1", {"MALLOC_MMAP_THRESHOLD_": "131072"})])
