@@ -95,7 +95,12 @@ class Detector:
         if spec is not None and not isinstance(spec, ModelSpec):
             spec = read_spec(spec)
         engine = load_runtime(
-            resolve_model(model, runtime), runtime=runtime, spec=spec, threads=threads, providers=providers, labels=labels
+            resolve_model(model, runtime),
+            runtime=runtime,
+            spec=spec,
+            threads=threads,
+            providers=providers,
+            labels=labels,
         )
         return cls(
             engine,

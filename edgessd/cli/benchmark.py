@@ -230,7 +230,7 @@ def _show(
         if path is not None:
             write_text_atomic(path, text(report))
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    if plot is not None and any(row.status == "ok" for row in report.rows):
+    if plot is not None and any(row.stages for row in report.rows):
         write_plot(report, plot)
         console.print(f"wrote {plot}", highlight=False, soft_wrap=True)
 

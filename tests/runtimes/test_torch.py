@@ -60,6 +60,19 @@ def test_it_is_found_by_the_files_content(tmp_path, checkpoint):
     assert load_runtime(renamed).name == "torch"
 
 
+def test_a_provider_is_a_device_and_half_precision(checkpoint, rng):
+    x = rng.normal(size=(1, 3, 160, 160)).astype(np.float32)
+    full = load_runtime(checkpoint, providers="cpu").run(x)
+    runtime = load_runtime(checkpoint, providers=["cpu-fp16"])
+    half = runtime.run(x)
+    assert runtime.name == "torch (cpu-fp16)"
+    assert half.logits.dtype == np.float32
+    assert 0 < np.abs(half.logits - full.logits).max() < 0.05 * np.abs(full.logits).max()
+    for providers in (["cpu", "cuda"], ["cpu-int8"], ["tensorrt"]):
+        with pytest.raises(OptionError, match=r"torch has no|one device"):
+            load_runtime(checkpoint, providers=providers)
+
+
 def test_a_closed_runtime_does_not_run(pair):
     runtime = TorchRuntime(pair, device="cpu")
     runtime.close()

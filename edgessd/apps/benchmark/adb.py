@@ -92,7 +92,7 @@ def measure_on_phone(
     rows = []
     for model in models:
         try:
-            path = resolve_model(model)
+            path = resolve_model(model, "litert")
             if "litert" not in runtimes_for(path):
                 raise OptionError(f"{path.name} is no TFLite file: benchmark_model runs nothing else")
             spec = read_spec(path)

@@ -39,7 +39,7 @@ def measure_speed(task: Task) -> Row:
     row = Row(model=task.model, runtime=task.engine, threads=task.threads, batch=task.batch)
     file = task.model.removeprefix(YOLOX)
     if not is_peer(file):
-        row.size = file_size(resolve_model(file))
+        row.size = file_size(resolve_model(file, task.runtime))
     resident = resident_memory()
     started = time.perf_counter()
     detector = load(task)

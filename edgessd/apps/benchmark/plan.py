@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -68,17 +69,16 @@ def plan(wanted: Wanted, common: Task) -> list[Task]:
 
 
 def _engines(model: str, wanted: Wanted) -> Iterator[tuple[str, str]]:
-    """Runtime and provider of each engine that is asked for and can load this kind of file."""
+    """Runtime and provider of each engine that is asked for and can load this model."""
     path = resolve_model(model)
     try:
-        spec, possible = read_spec(path), runtimes_for(path)
-        precision = "int8" if spec.quantization else spec.precision
+        possible = [
+            runtime for file in model_files(model) if _wanted_precision(file, wanted) for runtime in runtimes_for(file)
+        ]
     except ModelError:
         if not path.is_file():
             raise  # a name that is mistyped is worth an answer before anything is measured
         yield "", ""
-        return
-    if wanted.precisions and precision not in wanted.precisions:
         return
     asked = [_parse(each) for each in wanted.runtimes]
     for runtime in possible:
@@ -88,6 +88,18 @@ def _engines(model: str, wanted: Wanted) -> Iterator[tuple[str, str]]:
                 yield from ((runtime, each) for each in (providers if name == "all" else providers[:1]))
             elif name == runtime:
                 yield runtime, provider
+
+
+def model_files(model: str) -> list[Path]:
+    """Return the files behind a model: one, or those of a bundled model, which has one for each kind of runtime."""
+    files = dict.fromkeys((resolve_model(model), resolve_model(model, "litert")))
+    return [file for number, file in enumerate(files) if not number or file.is_file()]
+
+
+def _wanted_precision(file: Path, wanted: Wanted) -> bool:
+    spec = read_spec(file)
+    precision = "int8" if spec.quantization else spec.precision
+    return not wanted.precisions or precision in wanted.precisions
 
 
 def _parse(text: str) -> tuple[str, str]:

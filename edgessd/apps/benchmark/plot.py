@@ -37,9 +37,11 @@ def accuracy_sheet(report: Report) -> Figure | None:
     """One point for each combination with both figures; the grey line joins those that nothing beats in both."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in report.rows if row.status == "ok" and row.quality is not None and row.batch == 1]
+    rows = [row for row in report.rows if "total" in row.stages and row.quality is not None and row.batch == 1]
     if not rows:
         return None
+    name = next(iter(rows[0].accuracy))
+    rows = [row for row in rows if next(iter(row.accuracy)) == name]
     figure = Figure(figsize=(9.5, 6.2), dpi=110, layout="constrained")
     axis = figure.subplots()
     models = list(dict.fromkeys(row.name or row.model for row in rows))
@@ -71,12 +73,12 @@ def accuracy_sheet(report: Report) -> Figure | None:
     margin = max(0.25 * (high - low), 0.02 * high, 0.5)
     axis.set_ylim(low - margin, high + margin)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:.0e}")[0] in "235" else "")
+    digits = "235" if max(times) > 6 * min(times) else "2345678"  # of the small ticks that have a number
+    axis.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in digits else "")
     axis.tick_params(which="minor", labelsize=8)
     axis.grid(which="both", color="#eeeeee")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    name = next(iter(rows[0].accuracy))
     axis.set(xlabel="ms for one picture, from pixels to detections (median, log scale)", ylabel=f"{name}, %")
     axis.set_title(_title(report), loc="left", fontsize=10)
     for place, model in enumerate(models):
@@ -102,7 +104,7 @@ def stage_sheet(report: Report) -> Figure | None:
     """Bars of preprocess, run and postprocess for each combination, in the order of the table."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in report.rows if row.status == "ok" and "total" in row.stages][:MOST_BARS]
+    rows = [row for row in report.rows if "total" in row.stages][:MOST_BARS]
     if not rows:
         return None
     figure = Figure(figsize=(9.5, 0.36 * len(rows) + 2.0), dpi=110, layout="constrained")
@@ -110,7 +112,7 @@ def stage_sheet(report: Report) -> Figure | None:
     places = range(len(rows))
     left = [0.0] * len(rows)
     for stage, color in STAGE_COLORS.items():
-        widths = [row.stages[stage].median for row in rows]
+        widths = [row.stages[stage].median if stage in row.stages else 0.0 for row in rows]  # a phone tells only run
         axis.barh(places, widths, left=left, color=color, label=stage, height=0.7)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     for place, end in zip(places, left, strict=True):

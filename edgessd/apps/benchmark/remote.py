@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from edgessd.apps.benchmark.plan import Wanted
+from edgessd.apps.benchmark.plan import Wanted, model_files
 from edgessd.apps.benchmark.records import Report, Task, read_report
 from edgessd.apps.benchmark.ssh import Ssh
 from edgessd.apps.bundle import write_bundle
 from edgessd.errors import DeviceError, InputError, printable
-from edgessd.zoo import resolve_model
+from edgessd.zoo import bundled_models, resolve_model
 
 # Prints which Python is new enough, and a fresh folder; a line of its own, because login scripts may print, too.
 PROBE = """\
@@ -54,7 +54,7 @@ def measure_on_device(
     python, folder = _probe(device)
     try:
         with tempfile.TemporaryDirectory() as temporary:
-            bundle = _bundle(Path(temporary) / "bundle", wanted.models, common.images, wheels)
+            bundle = _bundle(Path(temporary) / "bundle", _files(wanted), common.images, wheels)
             say(f"copying {_megabytes(bundle):.0f} MB to {device.host}")
             device.send("copying to", bundle, folder)
             environment = f'"$HOME"/.cache/edgessd/venv-{_fingerprint(bundle)}'
@@ -85,7 +85,18 @@ def _probe(device: Ssh) -> tuple[str, str]:
     return words[1], words[2]
 
 
-def _bundle(folder: Path, models: Sequence[str], images: Sequence[str], wheels: Path | None) -> Path:
+def _files(wanted: Wanted) -> list[Path]:
+    """Return the model files that travel; of bundled models, which the wheel has, those that bring LiteRT along."""
+    light = any(engine.partition(":")[0] in ("all", "cpu", "litert") for engine in wanted.runtimes)
+    return [file for model in wanted.models for file in (model_files(model) if light else model_files(model)[:1])]
+
+
+def _there(model: str) -> str:
+    """Return a model's name on the device: a bundled one is in the wheel."""
+    return model if model in bundled_models() else f"models/{resolve_model(model).name}"
+
+
+def _bundle(folder: Path, models: Sequence[Path], images: Sequence[str], wheels: Path | None) -> Path:
     write_bundle(models, folder)
     (folder / "images").mkdir()
     for number, image in enumerate(images):
@@ -118,7 +129,7 @@ def _install(device: Ssh, folder: str, python: str, environment: str, *, offline
 def _measure(device: Ssh, folder: str, environment: str, wanted: Wanted, common: Task, timeout: float) -> None:
     options = [
         "benchmark",
-        *(f"models/{resolve_model(model).name}" for model in wanted.models),
+        *map(_there, wanted.models),
         f"--runtimes={','.join(wanted.runtimes)}",
         f"--threads={','.join(str(count or 0) for count in wanted.threads)}",
         f"--batch={','.join(map(str, wanted.batches))}",

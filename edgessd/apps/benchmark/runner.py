@@ -55,15 +55,20 @@ def measure_apart(task: Task, timeout: float = 600.0) -> Row:
     """
     row = Row(model=task.model, runtime=task.engine, threads=task.threads, batch=task.batch, status="failed")
     command = [sys.executable, "-P", "-m", "edgessd.apps.benchmark.worker", msgspec.json.encode(task).decode()]
-    with tempfile.TemporaryFile() as complaints:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, env=_environment()) as process:
+    with tempfile.TemporaryFile() as answers, tempfile.TemporaryFile() as complaints:
+        # The worker ends when its standard input does: it does not outlive this process.
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=answers, stderr=complaints, env=_environment()
+        ) as process:
             try:
-                answer, _ = process.communicate(timeout=timeout)
+                process.wait(timeout)
             except subprocess.TimeoutExpired:
                 row.reason = f"not done after {timeout:g} s: give --timeout more, or take a smaller model"
                 return row
             finally:
                 process.kill()
+        answers.seek(0)
+        answer = answers.read()
         complaints.seek(0)
         said = complaints.read().decode(errors="replace")
     if process.returncode:

@@ -71,7 +71,7 @@ def print_report(console: Console, report: Report) -> None:
     if same:
         console.print(", ".join(_filled(each, report.rows)[0] for each in same), style="bold", highlight=False)
     if any(marks.values()):
-        place = next((place for place, each in enumerate(shown) if each.heading == "p90"), len(shown))
+        place = next((place for place, each in enumerate(shown, 1) if each.heading == "total"), len(shown))
         shown.insert(place, Column("note", lambda row: marks[id(row)]))
     hidden = _NOT_ON_SCREEN if all(row.machine != PAPER for row in report.rows) else ()
     shown = [each for each in shown if each not in same and each.heading not in hidden]
@@ -125,8 +125,8 @@ def to_csv(report: Report) -> str:
     text = io.StringIO()
     names = list(dict.fromkeys(name for row in report.rows for name in row.accuracy))
     plain = (
-        "machine", "model", "precision", "runtime", "engine", "threads", "batch", "status", "reason", "runs", "rate",
-        "first", "load", "memory", "memory_model", "size", "input", "boxes",
+        "machine", "name", "model", "precision", "runtime", "engine", "threads", "batch", "status", "reason", "runs",
+        "rate", "first", "load", "memory", "memory_model", "size", "input", "boxes",
     )  # fmt: skip
     figures = [(stage, figure) for stage in STAGES for figure in ("median", "p90", "p99")]
     writer = csv.writer(text, lineterminator="\n")

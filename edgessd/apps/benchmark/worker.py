@@ -1,13 +1,14 @@
 """One combination in a process of its own: `python -m edgessd.apps.benchmark.worker TASK`.
 
 TASK is a `Task` as JSON. The answer, one `Row` as JSON, is the only thing on standard output; whatever engines
-print goes to standard error.
+print goes to standard error. It ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 
 import msgspec
 
@@ -20,9 +21,17 @@ def main(arguments: list[str]) -> None:
     task = msgspec.json.decode(arguments[0], type=Task)
     answer = os.dup(1)
     os.dup2(2, 1)  # libraries that print do not disturb the answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     row = answer_to(task)
     with os.fdopen(answer, "wb") as file:
         file.write(msgspec.json.encode(row) + b"\n")
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, which comes when whoever started this process is gone."""
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
 
 
 def answer_to(task: Task) -> Row:

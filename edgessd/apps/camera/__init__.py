@@ -1,7 +1,8 @@
 """Detection on a camera, a video or a stream.
 
-    sources --> Capture (a thread) --> run_camera: detect, draw --> outputs (file, window), Recorder
+    sources (reconnect) --> Capture (thread) --> Pipeline: detect, track, count (thread) --> run_camera: draw (main)
+        --> outputs: window, video, logs, events, clips, web view (threads with short queues)
 
-`sources` opens what the user names, `capture` reads it in a thread of its own, `loop` detects and
-draws, `outputs` show and keep the result, `recorder` counts and times; `app` is the command.
+`app` is the command, `settings` its options, `session` puts everything together. `engine` holds the detector that can
+be changed while it runs, `control` takes the wishes of keys and web view, `view` draws, `recorder` counts and times.
 """

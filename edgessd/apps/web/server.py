@@ -93,6 +93,7 @@ class WebOutput:
             log_level="error",
             access_log=False,
             lifespan="off",
+            ws="websockets-sansio",  # it waits for slow readers since 0.54; before, it kept everything in memory
             ws_max_size=4 << 20,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=2,

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from edgessd import zoo
 from edgessd.apps.benchmark.adb import PROGRAM, Phone, measure_on_phone, parse
 from edgessd.apps.benchmark.records import Row, Task
 from edgessd.errors import DependencyError, DeviceError, OptionError
@@ -85,6 +86,13 @@ def test_a_phone_is_measured(adb, tiny):
     assert "rm -f /data/local/tmp/edgessd-benchmark.tflite" in asked
 
 
+def test_of_a_bundled_model_the_phone_gets_the_tflite_file(adb):
+    log = adb()
+    (row,) = measure([zoo.DEFAULT_MODEL], threads=(1,)).rows
+    assert (row.status, row.model) == ("ok", zoo.DEFAULT_MODEL)
+    assert f"{zoo.DEFAULT_MODEL}.tflite" in log.read_text()
+
+
 def test_one_phone_of_several_and_a_program_of_ones_own(adb, tiny, tmp_path):
     log = adb()
     (tmp_path / "program").write_text("x")
@@ -105,7 +113,7 @@ def test_a_delegate_that_quietly_leaves_it_to_the_processor_is_absent(adb, tiny)
 
 def test_other_models_and_broken_ones_are_rows(adb, tiny, tmp_path):
     adb(shell='echo "ERROR: Failed to load model"')
-    rows = measure([tiny, "ssdlite300_mobilenet_v2", str(tmp_path / "missing.tflite")], threads=(1,)).rows
+    rows = measure([tiny, str(zoo.resolve_model()), str(tmp_path / "missing.tflite")], threads=(1,)).rows
     assert [row.status for row in rows] == ["failed"] * 3
     assert "Failed to load model" in rows[0].reason
     assert "no TFLite file" in rows[1].reason

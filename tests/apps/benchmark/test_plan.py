@@ -22,16 +22,18 @@ def test_all_takes_every_runtime_of_the_kind_and_each_gpu_once():
         ("openvino", 1, 1),
         ("openvino", 2, 1),
         ("openvino:gpu", None, 1),
+        ("litert", 1, 1),
+        ("litert", 2, 1),
     ]
 
 
 @pytest.mark.parametrize(
     ("runtimes", "expected"),
     [
-        (("cpu",), ["onnx", "openvino"]),
+        (("cpu",), ["onnx", "openvino", "litert"]),
         (("onnx",), ["onnx"]),
-        (("onnx:cpu", "onnx", "cpu"), ["onnx", "openvino"]),
-        (("onnx:cuda", "litert"), ["onnx:cuda"]),
+        (("onnx:cpu", "onnx", "cpu"), ["onnx", "openvino", "litert"]),
+        (("onnx:cuda", "litert"), ["onnx:cuda", "litert"]),
     ],
 )
 def test_runtimes_can_be_chosen(runtimes, expected):
@@ -43,12 +45,13 @@ def test_runtimes_can_be_chosen(runtimes, expected):
 def test_accuracy_is_measured_once_for_each_engine_and_before_the_times():
     common = Task(kind="speed", model="", data="somewhere")
     tasks = plan(Wanted(models=(zoo.DEFAULT_MODEL,), runtimes=("cpu",), threads=(1, 4), batches=(1, 8)), common)
-    assert [(task.kind, task.engine, task.threads, task.batch) for task in tasks[:2]] == [
+    assert [(task.kind, task.engine, task.threads, task.batch) for task in tasks[:3]] == [
         ("accuracy", "onnx", 4, 1),
         ("accuracy", "openvino", 4, 1),
+        ("accuracy", "litert", 4, 1),
     ]
-    assert len(tasks) == 2 + 8
-    assert all(task.kind == "speed" for task in tasks[2:])
+    assert len(tasks) == 3 + 12
+    assert all(task.kind == "speed" for task in tasks[3:])
 
 
 def test_a_damaged_file_is_a_task_whose_row_will_say_why(tmp_path):
@@ -60,10 +63,10 @@ def test_a_damaged_file_is_a_task_whose_row_will_say_why(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "part"),
     [
-        ({"models": ("ssdlite300",)}, ModelError, "did you mean"),
+        ({"models": ("edgessd-cocoa",)}, ModelError, "did you mean"),
         ({"models": ("missing.onnx",)}, ModelError, "no model file"),
         ({"runtimes": ("onxx",)}, OptionError, "did you mean 'onnx'"),
-        ({"runtimes": ("litert",)}, OptionError, "no combination is left"),
+        ({"runtimes": ("torch",)}, OptionError, "no combination is left"),
         ({"precisions": ("fp16",)}, OptionError, "no combination is left"),
     ],
 )

@@ -1,6 +1,7 @@
 import pytest
 
 from edgessd._cv2 import cv2
+from edgessd.apps.benchmark.paper import add_published
 from edgessd.apps.benchmark.plot import _front, write_plot
 from edgessd.errors import InputError
 
@@ -15,6 +16,17 @@ def test_accuracy_against_time_and_without_accuracy_the_stages(tmp_path, report)
         assert (picture != 255).any(axis=2).mean() > 0.005
         for row in report.rows:
             row.accuracy = {}
+
+
+def test_published_rows_and_phones_have_fewer_stages(tmp_path, make_report, make_row):
+    phone, ours = make_row(runtime="litert"), make_row()
+    phone.stages = {name: phone.stages[name] for name in ("run", "total")}
+    report = make_report(phone, ours)
+    add_published(report)
+    write_plot(report, tmp_path / "stages.png")
+    ours.accuracy = {"AP": 30.0}
+    write_plot(report, tmp_path / "accuracy.png")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_line_joins_what_nothing_beats(make_row):

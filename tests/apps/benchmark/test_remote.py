@@ -12,7 +12,7 @@ import pytest
 from edgessd import zoo
 from edgessd.apps.benchmark.plan import Wanted
 from edgessd.apps.benchmark.records import Machine, Report, Row, Task
-from edgessd.apps.benchmark.remote import measure_on_device, side_by_side
+from edgessd.apps.benchmark.remote import _files, _there, measure_on_device, side_by_side
 from edgessd.apps.benchmark.ssh import Ssh
 from edgessd.errors import DeviceError, InputError, OptionError
 
@@ -174,6 +174,7 @@ def test_a_refused_key_and_a_closed_port(device):
 
 
 @needs_sshd
+@pytest.mark.slow
 def test_the_command_shows_the_device_beside_this_machine(device, tmp_path):
     board = device()
     line = [sys.executable, "-m", "edgessd", "benchmark", "--device", "ssh://board", "--ssh-config", board.config]
@@ -225,6 +226,17 @@ def test_addresses():
 def test_a_folder_without_wheels_is_refused(tmp_path):
     with pytest.raises(InputError, match="no wheels"):
         measure_on_device(Ssh("ssh://board"), WANTED, COMMON, wheels=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "suffixes"),
+    [(("onnx",), ["onnx"]), (("cpu",), ["onnx", "tflite"]), (("litert:gpu", "onnx"), ["onnx", "tflite"])],
+)
+def test_of_a_bundled_model_the_files_of_the_wanted_runtimes_travel(runtimes, suffixes):
+    wanted = Wanted(models=(zoo.DEFAULT_MODEL,), runtimes=runtimes)
+    assert [path.name for path in _files(wanted)] == [f"{zoo.DEFAULT_MODEL}.{suffix}" for suffix in suffixes]
+    assert _there(zoo.DEFAULT_MODEL) == zoo.DEFAULT_MODEL
+    assert _there("folder/mine.onnx") == "models/mine.onnx"
 
 
 def test_rows_of_one_combination_stand_side_by_side():

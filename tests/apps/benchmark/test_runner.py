@@ -1,4 +1,8 @@
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +10,7 @@ from edgessd import zoo
 from edgessd.apps.benchmark import runner
 from edgessd.apps.benchmark.records import Row, Task
 from edgessd.apps.benchmark.runner import measure_apart, run_all
+from edgessd.model_file import read_spec
 
 TASK = Task(
     kind="speed",
@@ -36,7 +41,9 @@ def test_a_real_worker_measures_the_bundled_model():
     row = measure_apart(TASK)
     assert (row.status, row.reason) == ("ok", "")
     assert row.engine == "onnxruntime (cpu)"
-    assert (row.precision, row.input, row.boxes) == ("int8", "300x300", 1917)
+    spec = read_spec(zoo.resolve_model())
+    assert (row.precision, row.boxes) == ("int8", spec.priors.count)
+    assert row.input == f"{spec.input.width}x{spec.input.height}"
     assert row.memory_model > 4
     assert row.stages["run"].median > 0
 
@@ -53,7 +60,7 @@ def test_a_worker_is_found_from_any_folder_and_not_led_astray_by_its_files(tmp_p
         ({"provider": "cuda"}, "absent", "not present: provider 'cuda'"),
         ({"model": "FILE"}, "failed", "not a model file"),
         ({"images": ("missing.jpg",)}, "failed", "missing.jpg"),
-        ({"runtime": "litert"}, "failed", "runtime 'litert' cannot load it"),
+        ({"runtime": "torch"}, "failed", "runtime 'torch' cannot load it"),
     ],
 )
 def test_mistakes_are_rows_with_a_reason(tmp_path, changes, status, part):
@@ -83,6 +90,40 @@ def test_nothing_a_worker_does_ends_the_benchmark(worker, script, part):
     assert row.status == "failed"
     assert part in row.reason
     assert row.key == (zoo.DEFAULT_MODEL, "onnx", 1, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_worker_does_not_outlive_the_benchmark(tmp_path):
+    note = tmp_path / "pid"
+    slow = tmp_path / "sitecustomize.py"  # makes the worker say who it is, and never finish
+    slow.write_text(
+        "import os, sys\n"
+        "if 'edgessd.apps.benchmark.worker' in sys.orig_argv:\n"
+        f"    open({str(note)!r}, 'w').write(str(os.getpid()))\n"
+    )
+    line = [sys.executable, "-m", "edgessd", "benchmark", "--runs", "100000", "--seconds", "600", "--runtimes", "onnx"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL) as process:
+        assert wait_for(lambda: note.exists() and note.read_text())
+        time.sleep(0.5)
+        process.kill()
+    assert wait_for(lambda: not alive(int(note.read_text())))
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def alive(pid):
+    """Whether the process runs; an orphan that ended and that nobody has waited for does not."""
+    try:
+        os.kill(pid, 0)
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (OSError, ValueError):
+        return False
 
 
 def test_accuracy_goes_into_the_rows_of_its_engine():

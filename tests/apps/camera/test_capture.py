@@ -113,7 +113,7 @@ def test_a_file_is_slowed_down_and_a_live_source_thinned_out() -> None:
     begun = time.monotonic()
     with Capture(Source(11), max_fps=40) as capture:
         assert numbers(capture) == list(range(11))
-    assert 0.24 < time.monotonic() - begun < 0.6
+    assert 0.24 < time.monotonic() - begun < 2
     with Capture(Source(60, live=True, pause=0.005), max_fps=20) as capture:
         found = numbers(capture)
     assert 4 <= len(found) <= 11 and capture.dropped < 5

@@ -12,7 +12,7 @@ def test_nothing_comes() -> None:
     begun = time.monotonic()
     with pytest.raises(Empty):
         channel.take(0.05)
-    assert 0.04 < time.monotonic() - begun < 0.5
+    assert 0.04 < time.monotonic() - begun < 2
 
 
 def test_order_is_kept_and_the_end_comes_after_the_last() -> None:
@@ -79,7 +79,7 @@ def test_lossy_worker_never_stalls_its_caller() -> None:
     begun = time.monotonic()
     for number in range(1, 100):
         worker.put(number)
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 2
     free.set()
     worker.close()
     assert done == [0, 97, 98, 99] and worker.dropped == 96

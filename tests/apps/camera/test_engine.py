@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgessd import zoo
 from edgessd.apps.camera import control as control_module
 from edgessd.apps.camera.control import Control
 from edgessd.apps.camera.engine import Engine
@@ -132,7 +133,7 @@ def test_choices_are_the_bundled_models_the_folder_and_the_one_that_runs(tmp_pat
     for name in ("one.onnx", "two.tflite", "notes.txt", "three.safetensors"):
         (tmp_path / name).write_bytes(b"x")
     found, first = choices(None, None)
-    assert first == "ssdlite300_mobilenet_v2" and first in found
+    assert first == zoo.DEFAULT_MODEL and set(found) == set(zoo.bundled_models())
     found, first = choices(str(tmp_path / "one.onnx"), tmp_path)
     assert first == "one.onnx" and {"one.onnx", "two.tflite", "three.safetensors"} < set(found)
     assert "notes.txt" not in found

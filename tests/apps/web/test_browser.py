@@ -65,7 +65,7 @@ def pixels(page: Any, selector: str) -> str:
 
 
 def names(page: Any) -> list[str]:
-    return [row.split("\t")[0].strip() for row in page.locator("#objects tr").all_inner_texts()]
+    return [str(name) for name in page.locator("#objects td:first-child").all_text_contents()]
 
 
 def test_picture_and_plots_move(web: Any, open_page: Any) -> None:
