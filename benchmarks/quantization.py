@@ -68,6 +68,8 @@ def make_network(name: str) -> tuple[SSD, Any]:
             # Depthwise kernels that average, as many trained ones do; random ones make noise of every map.
             if isinstance(module, torch.nn.Conv2d) and module.groups == module.in_channels > 3:
                 module.weight.copy_(1 / module.weight[0].numel() + 0.05 * torch.randn_like(module.weight))
+            elif isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.fill_(1)  # some start their last one of a block at 0, which leaves the block out
     return model.eval(), spec
 
 

@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--install", action="store_true", help="copy the files into the package")
     parser.add_argument("--quick", action="store_true", help="a few pictures: the same path in minutes")
     args = parser.parse_args()
-    args.pictures = QUICK if args.quick else 200
+    args.pictures = QUICK if args.quick else 343
     args.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     start = float_checkpoint(args)

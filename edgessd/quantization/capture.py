@@ -19,6 +19,14 @@ from edgessd.quantization.quiet import quiet
 from edgessd.spec import ModelSpec
 
 _ATEN = torch.ops.aten
+# torch.export keeps what a model writes in place; the rules of quantisation know the other form.
+_OUT_OF_PLACE = {
+    _ATEN.add_.Tensor: _ATEN.add.Tensor,
+    _ATEN.mul_.Tensor: _ATEN.mul.Tensor,
+    _ATEN.relu_.default: _ATEN.relu.default,
+    _ATEN.hardtanh_.default: _ATEN.hardtanh.default,
+    _ATEN.clamp_.default: _ATEN.clamp.default,
+}
 _PADS = (_ATEN.pad.default, _ATEN.constant_pad_nd.default)
 
 
@@ -45,9 +53,24 @@ def capture(model: SSD, spec: ModelSpec, *, batch: int | Literal["dynamic"] = "d
     for node in list(graph.graph.nodes):
         if node.op == "call_module" and "guard" in str(node.target):  # checks of the input's shape
             graph.graph.erase_node(node)
+        else:
+            _leave_in_place(node)
     graph.graph.lint()
     graph.recompile()
     return graph
+
+
+def _leave_in_place(node: Node) -> None:
+    """Let an operator return what it wrote into its input, where all later ones read its result."""
+    if node.target not in _OUT_OF_PLACE:
+        return
+    written = node.args[0]
+    later = False
+    for other in node.graph.nodes:
+        if later and written in other.all_input_nodes:
+            return  # somebody reads the input after it was overwritten: it stays in place
+        later = later or other is node
+    node.target = _OUT_OF_PLACE[node.target]
 
 
 def center_input(graph: GraphModule, spec: ModelSpec) -> ModelSpec:

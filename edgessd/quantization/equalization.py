@@ -13,7 +13,7 @@ with ranges measured on pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,19 +45,24 @@ class _Group:
     readers: tuple[Node, ...]
 
 
-def equalize(graph: GraphModule, batches: Iterable[Tensor]) -> int:
-    """Equalise the channel ranges of a prepared graph, in place; return how many groups of activations there are.
+def equalize(graph: GraphModule, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Equalise the channel ranges of a prepared graph, in place; return what each parameter was multiplied by.
 
     batches: normalised pictures [B, 3, H, W] to measure the ranges on. The graph computes in float meanwhile and
-    afterwards; its ranges are to be calibrated after this.
+    afterwards; its ranges are to be calibrated after this. The factors have the parameter's shape, with 1 where a
+    whole axis shares one; gradients times their squares are those of the network as it was, in its new scales.
     """
     groups = _groups(graph)
     pt2e.quantize(graph, False)
     largest = _largest(graph, {node for group in groups for node in group.members}, batches)
+    factors: dict[Tensor, Tensor] = {}
     for group in groups:
         ranges = torch.stack([largest[node] for node in group.members if node in largest]).amax(dim=0)
-        _scale(graph, group, (ranges.amax() / ranges.clamp(min=1e-12)).clamp(max=MOST))
-    return len(groups)
+        for parameter, factor in _factors(graph, group, (ranges.amax() / ranges.clamp(min=1e-12)).clamp(max=MOST)):
+            with torch.no_grad():
+                parameter.mul_(factor)
+            factors[parameter] = factors[parameter] * factor if parameter in factors else factor
+    return {name: factors[value] for name, value in graph.named_parameters() if value in factors}
 
 
 def _groups(graph: GraphModule) -> list[_Group]:
@@ -143,14 +148,13 @@ def _largest(graph: GraphModule, nodes: set[Node], batches: Iterable[Tensor]) ->
     return found
 
 
-def _scale(graph: GraphModule, group: _Group, scale: Tensor) -> None:
-    with torch.no_grad():
-        for node in group.members:
-            if node.target == _CONVOLUTION:
-                pt2e.parameter(graph, node.args[1]).mul_(scale.reshape(-1, 1, 1, 1))
-                if len(node.args) > 2 and node.args[2] is not None:
-                    pt2e.parameter(graph, node.args[2]).mul_(scale)
-        for node in group.readers:
-            weight = pt2e.parameter(graph, node.args[1])
-            depthwise = len(node.args) > 6 and node.args[6] != 1
-            weight.div_(scale.reshape((-1, 1, 1, 1) if depthwise else (1, -1, 1, 1)))
+def _factors(graph: GraphModule, group: _Group, scale: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """What the parameters of a group's makers and readers are to be multiplied by."""
+    for node in group.members:
+        if node.target == _CONVOLUTION:
+            yield pt2e.parameter(graph, node.args[1]), scale.reshape(-1, 1, 1, 1)
+            if len(node.args) > 2 and node.args[2] is not None:
+                yield pt2e.parameter(graph, node.args[2]), scale
+    for node in group.readers:
+        depthwise = len(node.args) > 6 and node.args[6] != 1
+        yield pt2e.parameter(graph, node.args[1]), 1 / scale.reshape((-1, 1, 1, 1) if depthwise else (1, -1, 1, 1))

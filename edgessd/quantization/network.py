@@ -105,10 +105,11 @@ def calibrate(network: QuantizedNetwork, pictures: Calibration, *, method: Liter
     )
 
 
-def equalize(network: QuantizedNetwork, pictures: Calibration) -> None:
-    """Give the channels of an activation the same range where that changes nothing else, see `equalization`."""
-    equalize_graph(network.graph, pictures.batches(network.spec.input))
+def equalize(network: QuantizedNetwork, pictures: Calibration) -> dict[str, Tensor]:
+    """Give the channels of an activation the same range where nothing else changes; see `equalization.equalize`."""
+    factors = equalize_graph(network.graph, pictures.batches(network.spec.input))
     network.recipe = msgspec.structs.replace(network.recipe, equalized=True)
+    return factors
 
 
 def round_adaptively(network: QuantizedNetwork, pictures: Calibration) -> None:

@@ -50,6 +50,7 @@ __all__ = [
     "parameter",
     "prepare",
     "quantize",
+    "quantize_weights",
     "users",
     "weight",
 ]
@@ -235,6 +236,13 @@ def quantize(graph: GraphModule, enabled: bool) -> None:
     """Switch the rounding of the whole graph on or off."""
     for module in fake_quantizers(graph):
         module.enabled = enabled
+
+
+def quantize_weights(graph: GraphModule, enabled: bool) -> None:
+    """Switch the rounding of the weights alone on or off."""
+    for module in fake_quantizers(graph):
+        if isinstance(module, PerChannelWeightFakeQuantize):
+            module.enabled = enabled
 
 
 def convert(graph: GraphModule, *, fold: bool) -> GraphModule:

@@ -219,3 +219,16 @@ def test_the_preprocessing_of_calibration_training_and_runtime_is_one_array(pict
     assert np.array_equal(trained.numpy(), runtime)
     np.testing.assert_allclose(dequantised.transpose(2, 0, 1), runtime, atol=1e-6)
     assert annotator(quantized.spec) is not None
+
+
+def test_what_a_model_writes_in_place_is_quantised_as_well():
+    """ResNet adds its shortcuts with +=."""
+    model, spec = small_model("timm:resnet10t")
+    network = prepare_network(model, spec)
+    targets = [node.target for node in network.graph.graph.nodes]
+    assert torch.ops.aten.add_.Tensor not in targets
+    sums = [node for node in network.graph.graph.nodes if node.target == torch.ops.aten.add.Tensor]
+    assert len(sums) >= 4
+    for node in sums:
+        last = next(iter(node.users)) if torch.ops.aten.relu.default in [u.target for u in node.users] else node
+        assert any(pt2e.is_fake_quantizer(network.graph, user) for user in last.users)
