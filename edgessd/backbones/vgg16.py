@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgessd.backbones.base import Backbone, Normalization
@@ -32,7 +31,10 @@ class L2Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> the same shape."""
-        return self.scale.view(1, -1, 1, 1) * F.normalize(x, dim=1)
+        # Not F.normalize: TFLite's converter stumbles over its expanded divisor, and makes of anything that looks like
+        # an L2 norm an operator that is too coarse in int8.
+        length = x.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-12)
+        return x / (length / self.scale.view(1, -1, 1, 1))
 
 
 @register_backbone("vgg16")
