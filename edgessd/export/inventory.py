@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError
 from edgessd.runtimes.kinds import file_kind
 
@@ -148,9 +149,7 @@ def _tflite(path: Path) -> list[_Op]:
 
 
 def _openvino(path: Path) -> list[_Op]:
-    import openvino
-
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = import_openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     ops = []
     constant: set[str] = set()
     for node in compiled.get_runtime_model().get_ordered_ops():

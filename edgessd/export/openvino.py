@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from edgessd.errors import InputError, ModelError, missing_extra
+from edgessd._openvino import import_openvino
+from edgessd.errors import InputError, ModelError
 from edgessd.export import onnx as onnx_format
 from edgessd.export.job import Job
 from edgessd.io.files import check_writable, temporary_beside, writing
@@ -21,7 +22,7 @@ def export(job: Job, path: Path) -> ModelSpec:
     """
     if path.suffix != ".xml":
         raise ModelError(f"an OpenVINO model is a .xml file with a .bin beside it, not {path.name}")
-    openvino = _import()
+    openvino = import_openvino()
     # float16 weights are OpenVINO's own doing: the graph stays float32 and the runtime chooses what it computes in.
     float_job = job if job.precision != "fp16" else Job(job.source, job.spec, "fp32", job.level, job.tensor, job.batch)
     proto, spec = onnx_format.build(float_job)
@@ -33,7 +34,7 @@ def export(job: Job, path: Path) -> ModelSpec:
         file = Path(folder) / "model.onnx"
         file.write_bytes(proto.SerializeToString())
         try:
-            model = openvino.Core().read_model(str(file))  # convert_model does the same and reports it to its makers
+            model = openvino.Core().read_model(str(file))
         except Exception as error:  # OpenVINO raises RuntimeError's children and its own
             line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise ModelError(f"OpenVINO cannot convert {spec.name!r}: {line}") from error
@@ -66,11 +67,3 @@ def _save(openvino: Any, model: Any, path: Path, *, half: bool) -> None:
                 temporary.with_suffix(".bin").unlink(missing_ok=True)
     except InputError as error:
         raise ModelError(str(error)) from None
-
-
-def _import() -> Any:
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise missing_extra(str(error.name), "openvino") from None
-    return openvino

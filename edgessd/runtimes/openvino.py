@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgessd.errors import ModelError, OptionError, missing_extra, printable
+from edgessd._openvino import import_openvino
+from edgessd.errors import ModelError, OptionError, printable
 from edgessd.ops.outputs import Outputs
 from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
 from edgessd.runtimes.kinds import file_kind
@@ -47,11 +48,7 @@ class OpenVinoRuntime:
         else:
             facts = read_onnx(path)
         self.spec = spec or facts.spec(path)
-        try:
-            import openvino
-        except ImportError:
-            raise missing_extra("openvino", "openvino") from None
-        core = openvino.Core()
+        core = import_openvino().Core()
         device = choose_device(providers, core.available_devices)
         options: dict[str, Any] = {}
         if device == "CPU" or self.spec.precision != "fp16":
