@@ -107,7 +107,7 @@ def test_two_sources_of_one_name_get_two_files(tmp_path):
     ("arguments", "parts"),
     [
         (["detect", "missing.jpg"], ["missing.jpg"]),
-        (["detect", "PHOTO", "--model", "ssdlite300"], ["no model 'ssdlite300'", "did you mean"]),
+        (["detect", "PHOTO", "--model", "edgessd-coko"], ["no model 'edgessd-coko'", "did you mean"]),
         (["detect", "PHOTO", "--model", "missing.onnx"], ["no model file missing.onnx"]),
         (["detect", "PHOTO", "--model", "PHOTO"], ["not a model file"]),
         (["detect", "PHOTO", "--classes", "ctt"], ["no class 'ctt'", "'cat'"]),
