@@ -190,23 +190,33 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     shown = [row for row in rows if "ms_1" in row and row["level"] == "raw"]
     formats = [name for name in SUFFIX if any(row["format"] == name for row in shown)]
+    precisions = [name for name in COLORS if any(row["precision"] == name for row in shown)]
+    height = 0.8 / len(precisions)
     networks = list(dict.fromkeys(row["network"] for row in shown))[::-1]
     figure = Figure(figsize=(4 * len(formats) + 2, 1.6 + 0.7 * len(networks)), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(formats), sharey=True))
+    panels = np.atleast_1d(figure.subplots(1, len(formats), sharey=True, sharex=True))
     for panel, format in zip(panels, formats, strict=True):
-        for offset, (precision, color) in enumerate(COLORS.items()):
+        for offset, precision in enumerate(precisions):
             found = {r["network"]: r for r in shown if (r["format"], r["precision"]) == (format, precision)}
-            places = [index + 0.27 * (1 - offset) for index, name in enumerate(networks) if name in found]
+            places = [
+                index + height * ((len(precisions) - 1) / 2 - offset)
+                for index, name in enumerate(networks)
+                if name in found
+            ]
             values = [found[name] for name in networks if name in found]
             if values:
-                bars = panel.barh(places, [row["ms_1"] for row in values], 0.25, color=color, label=precision)
+                widths = [row["ms_1"] for row in values]
+                bars = panel.barh(places, widths, 0.95 * height, color=COLORS[precision], label=precision)
                 panel.bar_label(bars, [f"{row['ms_1']:.1f}" for row in values], padding=2, fontsize=8)
         panel.set_title({"onnx": "ONNX Runtime", "tflite": "LiteRT", "openvino": "OpenVINO"}[format])
         panel.set_xlabel("ms of the bare run, one thread")
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.margins(x=0.2)
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
