@@ -3,9 +3,9 @@
     python recipes/coco.py --weights FILE.safetensors --calibration DIR --unlabelled DIR [--coco ANNOTATIONS IMAGES]
                            [--out runs/coco] [--install] [--quick]
 
-Steps, each of which is left out where its result lies in --out already: the float checkpoint; the quantised one
-(`edgessd quantize`: equalised, calibrated, rounded adaptively; with --epochs N `edgessd qat` on pictures without
-labels instead); both files, verified; COCO AP of all three, distance to the float
+Steps, each of which is left out where its result lies in --out already: the float checkpoint; the quantised one by
+`edgessd qat` (equalised, calibrated, the float network's outputs learnt on pictures without labels, rounded
+adaptively; with --epochs 0 `edgessd quantize` instead); both files, verified; COCO AP of all three, distance to the float
 network. The figures go into report.json, report.md and the files themselves. --install copies the files into the
 package. --quick takes 32 pictures everywhere.
 """
@@ -110,16 +110,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=SHARED / "weights/ssdlite_mobilenet_v2_coco.safetensors")
     parser.add_argument("--calibration", type=Path, default=SHARED / "data/coco/train343")
-    parser.add_argument("--unlabelled", type=Path, default=SHARED / "data/unlabelled/scenes")
+    parser.add_argument("--unlabelled", type=Path, default=SHARED / "data/coco/train343")
     coco = [str(SHARED / "data/coco/annotations/instances_val206.json"), str(SHARED / "data/coco/val206")]
     parser.add_argument("--coco", nargs=2, metavar=("ANNOTATIONS", "IMAGES"), default=coco)
-    parser.add_argument("--epochs", type=int, default=0, help="of quantisation-aware training; 0 quantises only")
+    parser.add_argument("--epochs", type=int, default=1, help="of quantisation-aware training; 0 quantises only")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=ROOT / "runs/coco")
     parser.add_argument("--install", action="store_true", help="copy the files into the package")
     parser.add_argument("--quick", action="store_true", help="a few pictures: the same path in minutes")
     args = parser.parse_args()
-    args.pictures = QUICK if args.quick else 343
+    args.pictures = QUICK if args.quick else 128
     args.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     start = float_checkpoint(args)

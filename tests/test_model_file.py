@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from edgessd import zoo
+from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError, OptionError, SpecError
 from edgessd.model_file import read_facts, read_spec, validate
 from edgessd.spec import OutputSpec, QuantizationSpec, Thresholds
@@ -79,7 +80,8 @@ def test_good_tflite_files(tflite_file):
 
 
 def test_a_good_openvino_file(onnx_file, make_onnx, tmp_path):
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
+    openvino = import_openvino()
     model = openvino.convert_model(str(onnx_file()))
     model.set_rt_info(make_onnx.level_spec("raw").to_json(), ["edgessd", "spec"])
     model.set_rt_info("a traffic_light", ["model_info", "labels"])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from edgessd import Detector
+from edgessd._openvino import import_openvino
 from edgessd.errors import DependencyError, ModelError, OptionError, SpecError
 from edgessd.runtimes import DecodedOutputs, FinalOutputs, RawOutputs, load_runtime
 from edgessd.runtimes.openvino import choose_device
@@ -24,10 +25,11 @@ def load(tmp_path, make_onnx):
         path.write_bytes(make_onnx.onnx_graph(level, **changes).SerializeToString())
         if engine == "onnx":
             return path, {}
-        openvino = pytest.importorskip("openvino")
+        pytest.importorskip("openvino")
+        openvino = import_openvino()
         if engine == "openvino":
             return path, {"runtime": "openvino"}
-        model = openvino.convert_model(str(path))
+        model = openvino.Core().read_model(str(path))
         spec = changes.get("spec") or make_onnx.level_spec(level)
         model.set_rt_info(spec.to_json(), METADATA_KEY.split("."))
         model.set_rt_info("a traffic_light", ["model_info", "labels"])
