@@ -40,8 +40,8 @@ def test_both_files_of_a_model_see_the_same():
         for photo in map(load_image, zoo.photos()):
             for mine, theirs in ((one(photo), other(photo)), (other(photo), one(photo))):
                 for found in mine:
-                    if found.score < threshold + 0.03:  # the other file may have it just below
+                    if found.score < threshold + 0.05:  # the other file may have it just below
                         continue
                     overlaps = iou_matrix(theirs.boxes, np.array([found.box], np.float32))[:, 0]
-                    partners = [each for each, overlap in zip(theirs, overlaps, strict=True) if overlap > 0.9]
-                    assert any(each.name == found.name and abs(each.score - found.score) < 0.03 for each in partners)
+                    partners = [each for each, overlap in zip(theirs, overlaps, strict=True) if overlap > 0.8]
+                    assert any(each.name == found.name and abs(each.score - found.score) < 0.05 for each in partners)
