@@ -5,8 +5,8 @@
 
 Steps, each of which is left out where its result lies in --out already: the float checkpoint; the quantised one by
 `edgessd qat` (equalised, calibrated, the float network's outputs learnt on pictures without labels, rounded
-adaptively; with --epochs 0 `edgessd quantize` instead); both files, verified; COCO AP of all three, distance to the float
-network. The figures go into report.json, report.md and the files themselves. --install copies the files into the
+adaptively; with --epochs 0 `edgessd quantize` instead); both files, verified; COCO AP of all three, distance to the
+float network. The figures go into report.json, report.md and the files themselves. --install copies the files into the
 package. --quick takes 32 pictures everywhere.
 """
 
