@@ -15,16 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgessd import Detections, Detector
-from edgessd.datasets import LabelledSet, load_coco, load_voc
+from edgessd import Detector
+from edgessd.datasets import load_coco, load_voc
 from edgessd.errors import EdgeSSDError
 from edgessd.evaluation.coco import coco_ap
+from edgessd.evaluation.detections import detect_all
+from edgessd.evaluation.protocols import under_protocol
 from edgessd.evaluation.voc import voc_ap
-
-
-def detect_all(detector: Detector, truth: LabelledSet) -> list[Detections]:
-    """Detections of every sample."""
-    return [detector(sample.image) for sample in truth.samples]
 
 
 def measure(model: str, args: argparse.Namespace) -> dict[str, object]:
@@ -35,15 +32,11 @@ def measure(model: str, args: argparse.Namespace) -> dict[str, object]:
         if args.only_ids:
             unseen = [int(line) for line in Path(args.only_ids).read_text().split()]
         truth = load_coco(*args.coco, ids=unseen)
-        detector = Detector.load(
-            model, threads=args.threads, score_threshold=0.01, iou_threshold=0.6, max_detections=100
-        )
+        detector = under_protocol(Detector.load(model, threads=args.threads), "coco")
         row |= {f"coco/{key}": round(value, 2) for key, value in coco_ap(truth, detect_all(detector, truth)).items()}
         detector.close()
     if args.voc:
-        detector = Detector.load(
-            model, threads=args.threads, score_threshold=0.01, iou_threshold=0.5, max_detections=200
-        )
+        detector = under_protocol(Detector.load(model, threads=args.threads), "voc07")
         folder, split = args.voc
         everything = load_voc(folder, split)
         shared = [name for name in everything.classes if name in detector.spec.classes]

@@ -25,6 +25,8 @@ from edgessd import Detector, __version__
 from edgessd.datasets import load_coco
 from edgessd.evaluation.coco import coco_ap
 from edgessd.evaluation.detections import detect_all
+from edgessd.evaluation.protocols import under_protocol
+from edgessd.export import export_model
 from edgessd.export.checked import export_checked
 from edgessd.io.files import write_text_atomic
 from edgessd.io.sources import expand
@@ -90,10 +92,21 @@ def accuracy(model: Path, args: argparse.Namespace) -> dict[str, float]:
     if not args.coco:
         return {}
     truth = load_coco(*args.coco)
-    with Detector.load(model, score_threshold=0.01, iou_threshold=0.6, max_detections=100) as detector:
+    with under_protocol(Detector.load(model), "coco") as detector:
         figures = coco_ap(truth, detect_all(detector, truth))
     wanted = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
     return {key: round(figures[key], 2) for key in wanted if key in figures}
+
+
+def with_metrics(checkpoint: Path, figures: dict[str, float], args: argparse.Namespace) -> Path:
+    """Write the quantised checkpoint with its figures in the spec, and return where."""
+    network = load_quantized(checkpoint)
+    metrics = {f"coco/{Path(args.coco[1]).name}/{key}": value for key, value in figures.items()}
+    origin = msgspec.structs.replace(network.spec.provenance, metrics=metrics, license="Apache-2.0")
+    network.spec = msgspec.structs.replace(network.spec, provenance=origin)
+    path: Path = args.out / "int8.safetensors"
+    save_quantized(path, network)
+    return path
 
 
 def away(model: Path, start: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -128,17 +141,10 @@ def main() -> None:
         {"file": start.name, "MB": round(start.stat().st_size / 1e6, 2), **accuracy(start, args)}
     ]
     files = [args.out / f"{NAME}{suffix}" for suffix in (".onnx", ".tflite")]
-    for turn, file in enumerate(files):
-        if turn == 0:
-            # Once to measure, and once more with the figures inside: the same numbers, byte by byte.
-            export_checked(best, file)
-            network = load_quantized(best)
-            pictures = Path(args.coco[1]).name if args.coco else ""
-            metrics = {f"coco/{pictures}/{key}": value for key, value in accuracy(file, args).items()}
-            origin = msgspec.structs.replace(network.spec.provenance, metrics=metrics, license="Apache-2.0")
-            network.spec = msgspec.structs.replace(network.spec, provenance=origin)
-            best = args.out / "int8.safetensors"
-            save_quantized(best, network)
+    # The ONNX file once to measure, then both with its figures inside.
+    export_model(best, files[0])
+    best = with_metrics(best, accuracy(files[0], args), args)
+    for file in files:
         report = export_checked(best, file)
         assert report is not None
         row = {"file": file.name, "MB": round(report.megabytes, 2), **accuracy(file, args), **away(file, start, args)}

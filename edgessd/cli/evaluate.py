@@ -18,7 +18,7 @@ from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation import Evaluation, detect_all, load_detections, save_detections
 from edgessd.evaluation import evaluate as measure
-from edgessd.evaluation.protocols import PROTOCOLS
+from edgessd.evaluation.protocols import under_protocol
 from edgessd.evaluation.report import METRICS
 from edgessd.io.files import check_writable, write_text_atomic
 from edgessd.results import Detections
@@ -67,7 +67,6 @@ def evaluate(
     if stored is not None:
         name, model_classes, found = load_detections(stored, truth)
     else:
-        defaults = PROTOCOLS[metric]
         given = (score_threshold, iou_threshold, max_detections)
         detector = options.load_detector(model, runtime, threads, spec, *given, labels=labels)
         if detector.spec.output.level == "nms":  # what the caller does not ask for stays as it is baked in
@@ -77,14 +76,13 @@ def evaluate(
                 f"at most {baked.max_detections} detections (level nms)",
                 highlight=False,
             )
-        else:
-            chosen = [standard if value is None else value for value, standard in zip(given, defaults, strict=True)]
-            detector = Detector(
-                detector.runtime,
-                score_threshold=chosen[0],
-                iou_threshold=chosen[1],
-                max_detections=int(chosen[2]),
-            )
+        detector = under_protocol(
+            detector,
+            metric,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
+        )
         with detector:
             name, model_classes = detector.spec.name, detector.spec.classes
             found = _detect(console, detector, truth, unreadable)

@@ -54,7 +54,7 @@ FORMATS = {
         ".tflite",
         ("fp32", "fp16", "int8"),
         ("raw", "decoded", "nms"),
-        {"fp32": _FLOAT, "fp16": _FLOAT, "int8": ("uint8", "int8", "float32")},
+        {"fp32": ("float32", "uint8"), "fp16": ("float32", "uint8"), "int8": ("uint8", "int8", "float32")},
         batches=(1,),
     ),
     "openvino": Format(

@@ -68,18 +68,6 @@ class Decoded(nn.Module):
         return scores, torch.cat([centers - half, centers + half], dim=2)
 
 
-class ChannelsLast(nn.Module):
-    """A network that takes pictures [B, H, W, 3]."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Any:
-        """[B, H, W, 3] -> what the network returns."""
-        return self.network(x.permute(0, 3, 1, 2))
-
-
 def append_suppression(proto: Any, spec: ModelSpec) -> None:
     """Turn an ONNX graph with scores [B, P, C] and boxes [B, P, 4] into one with final detections, in place.
 

@@ -54,13 +54,13 @@ def export_onnx(
         raise OptionError(f"batch is 'dynamic' or at least 1, not {batch!r}")
     if not Path(path).parent.is_dir():
         raise ModelError(f"cannot write {path}: there is no folder {Path(path).parent}")
-    write_onnx(to_onnx(model, spec, opset=opset, batch=batch, slim=slim), spec, path)
+    write_onnx(to_onnx(model, spec, opset=opset, batch=batch, slim=slim), path)
 
 
 def export(job: Job, path: Path) -> ModelSpec:
     """Write what `job` asks for and return the spec of the file."""
     proto, spec = build(job)
-    write_onnx(proto, spec, path)
+    write_onnx(proto, path)
     return spec
 
 
@@ -99,12 +99,8 @@ def _unsigned(spec: ModelSpec) -> ModelSpec:
     return msgspec.structs.replace(spec, quantization=quantization)
 
 
-def write_onnx(proto: Any, spec: ModelSpec, path: str | os.PathLike[str]) -> None:
-    """Write an `onnx.ModelProto` with `spec` and the class names in its metadata, whole or not at all.
-
-    Raises ModelError where the file cannot be written.
-    """
-    describe(proto, spec)
+def write_onnx(proto: Any, path: str | os.PathLike[str]) -> None:
+    """Write an `onnx.ModelProto`, whole or not at all. Raises ModelError where the file cannot be written."""
     try:
         write_bytes_atomic(path, proto.SerializeToString())
     except InputError as error:

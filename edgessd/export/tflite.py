@@ -70,8 +70,16 @@ def build(job: Job) -> tuple[bytes, ModelSpec]:
             spec = bytes_input(spec, layout="NHWC")
         else:
             data = edit.take_bytes(data, "float32", scale, zero_point)
+    elif job.tensor == "uint8" or (job.level == "nms" and _differs_by_channel(spec)):
+        # MediaPipe refuses float32 inputs that it would have to normalise channel by channel.
+        data = edit.normalize_inside(data, spec.input)
+        spec = msgspec.structs.replace(spec, input=edit.picture_input(spec.input))
     data = edit.describe(data, spec)
     return edit.add_phone_metadata(data, spec), spec
+
+
+def _differs_by_channel(spec: ModelSpec) -> bool:
+    return len(set(spec.input.mean)) > 1 or len(set(spec.input.scale)) > 1
 
 
 def _convert(network: nn.Module, spec: ModelSpec, *, quantized: bool) -> bytes:

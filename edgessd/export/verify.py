@@ -17,7 +17,7 @@ from edgessd.detector import Detector
 from edgessd.errors import InputError, ModelError
 from edgessd.evaluation import evaluate
 from edgessd.evaluation.detections import detect_all
-from edgessd.evaluation.protocols import PROTOCOLS
+from edgessd.evaluation.protocols import under_protocol
 from edgessd.evaluation.report import Metric
 from edgessd.export.inventory import inventory
 from edgessd.io.files import write_text_atomic
@@ -25,11 +25,11 @@ from edgessd.io.images import load_image
 from edgessd.io.sources import expand
 from edgessd.ops.boxes import decode, iou_matrix
 from edgessd.ops.outputs import DecodedOutputs, RawOutputs
+from edgessd.ops.postprocess import Found, postprocess
 from edgessd.ops.preprocess import preprocess
 from edgessd.ops.priors import inside_mask, prior_boxes
-from edgessd.ops.scores import sigmoid, softmax
+from edgessd.ops.scores import class_scores
 from edgessd.quantization.distance import Distance, add_differences, summed
-from edgessd.results import Detections
 from edgessd.runtimes import load_runtime
 from edgessd.runtimes.torch import TorchRuntime
 
@@ -136,7 +136,6 @@ def verify(
     runtime = load_runtime(path, threads=1)
     spec = runtime.spec
     bounds = limits or LIMITS[spec.precision]
-    mine, theirs = Detector(runtime), Detector(reference)
     sums = np.zeros((4, 2))
     partners, total, difference, counts = 0, 0, 0.0, [0, 0]
     for picture in pictures:
@@ -146,13 +145,14 @@ def verify(
             add_differences(sums, result, expected, reference.spec)
         elif isinstance(result, DecodedOutputs):
             _add_decoded(sums, result, expected, reference)
-        found, known = mine(picture), theirs(picture)
+        size = picture.shape[1], picture.shape[0]
+        found, known = postprocess(result, spec, size), postprocess(expected, reference.spec, size)
         pairs = _pairs(found, known)
         partners += 2 * len(pairs)
-        total += len(found) + len(known)
+        total += len(found.scores) + len(known.scores)
         difference += sum(abs(float(found.scores[a] - known.scores[b])) for a, b in pairs)
-        counts[0] += len(known)
-        counts[1] += len(found)
+        counts[0] += len(known.scores)
+        counts[1] += len(found.scores)
     away: Distance | None = None if spec.output.level == "nms" else summed(sums)
     agreement = partners / total if total else 1.0
     failures = _failures(away, agreement, bounds, spec.output.level)
@@ -213,7 +213,7 @@ def _failures(away: Distance | None, agreement: float, limits: Limits, level: st
 
 def _add_decoded(sums: Any, result: DecodedOutputs, expected: RawOutputs, reference: Any) -> None:
     spec = reference.spec
-    scores = softmax(expected.logits)[..., 1:] if spec.scores == "softmax" else sigmoid(expected.logits)
+    scores = class_scores(expected.logits, spec.scores)
     if spec.priors.exclude_boundary:
         scores = scores * inside_mask(spec.priors)[None, :, None]
     boxes = decode(expected.offsets[0], prior_boxes(spec.priors), spec.coder)[None]
@@ -221,9 +221,9 @@ def _add_decoded(sums: Any, result: DecodedOutputs, expected: RawOutputs, refere
         sums[row] += [np.square(a - b, dtype=np.float64).sum(), np.square(b, dtype=np.float64).sum()]
 
 
-def _pairs(found: Detections, known: Detections) -> list[tuple[int, int]]:
+def _pairs(found: Found, known: Found) -> list[tuple[int, int]]:
     """Partners of the same class with IoU >= 0.5, the best overlaps first, each used once."""
-    if not len(found) or not len(known):
+    if not len(found.scores) or not len(known.scores):
         return []
     table = iou_matrix(found.boxes, known.boxes)
     table = np.where(found.labels[:, None] == known.labels[None, :], table, 0)
@@ -259,8 +259,7 @@ def _accuracy(
     truth = load_dataset(data, split)
     if limit is not None:
         truth = truth.take(range(min(limit, len(truth))))
-    scores, iou, most = PROTOCOLS[metric]
-    with Detector.load(path, score_threshold=scores, iou_threshold=iou, max_detections=int(most)) as detector:
+    with under_protocol(Detector.load(path), metric) as detector:
         found = detect_all(detector, truth)
         return dict(evaluate(truth, found, metric, model_classes=detector.spec.classes).figures)
 

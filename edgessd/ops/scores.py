@@ -29,6 +29,11 @@ def softmax(x: Floats) -> Floats:
     return result
 
 
+def class_scores(logits: Floats, scores: Literal["softmax", "sigmoid"]) -> Floats:
+    """Logits [..., C + 1] (softmax, background first) or [..., C] (sigmoid) -> scores [..., C]."""
+    return softmax(logits)[..., 1:] if scores == "softmax" else sigmoid(logits)
+
+
 def logit(score: float) -> float:
     """log(score / (1 - score)); -inf at 0 and inf at 1."""
     if score <= 0:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgessd.io.images import load_image
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.preprocess import preprocess
-from edgessd.ops.scores import sigmoid, softmax
+from edgessd.ops.scores import class_scores
 from edgessd.runtimes import Runtime
 from edgessd.runtimes.torch import TorchRuntime
 from edgessd.spec import ModelSpec
@@ -53,7 +53,7 @@ def add_differences(sums: NDArray[np.float64], mine: RawOutputs, theirs: RawOutp
     """Add the differences of one picture to `sums` [4, 2]; see `summed`."""
     for row, (a, b) in enumerate(((mine.logits, theirs.logits), (mine.offsets, theirs.offsets))):
         sums[row] += [np.square(a - b, dtype=np.float64).sum(), np.square(b, dtype=np.float64).sum()]
-    scores, expected = (_scores(each.logits[0], spec) for each in (mine, theirs))
+    scores, expected = (class_scores(each.logits[0], spec.scores) for each in (mine, theirs))
     seen = expected.max(axis=1) > BOX_SCORE
     sums[2] += [np.square(mine.offsets[0][seen] - theirs.offsets[0][seen], dtype=np.float64).sum(), 4 * seen.sum()]
     shown = expected > SCORE
@@ -74,7 +74,3 @@ def _run(runtime: Runtime, image: NDArray[np.uint8]) -> RawOutputs:
     outputs = runtime.run(preprocess(image, runtime.spec.input)[None])
     assert isinstance(outputs, RawOutputs)
     return outputs
-
-
-def _scores(logits: NDArray[np.float32], spec: ModelSpec) -> NDArray[np.float32]:
-    return softmax(logits)[:, 1:] if spec.scores == "softmax" else sigmoid(logits)

@@ -34,7 +34,6 @@ from edgessd.errors import InputError, ModelError, OptionError
 from edgessd.io.files import atomic_write
 from edgessd.models.checkpoint import load_checkpoint
 from edgessd.models.ssd import SSD
-from edgessd.ops.priors import inside_mask, prior_boxes
 from edgessd.quantization import pt2e
 from edgessd.quantization.calibration import Calibration, calibration_pictures, hashed
 from edgessd.quantization.capture import inference_copy
@@ -57,8 +56,7 @@ from edgessd.training.distill import distillation_loss, load_teacher, unlabelled
 from edgessd.training.evaluate import evaluate_network
 from edgessd.training.interrupt import Interrupt
 from edgessd.training.logs import write_csv
-from edgessd.training.loss import MultiBoxLoss
-from edgessd.training.matching import IGNORED, match
+from edgessd.training.objective import Objective
 from edgessd.training.schedule import learning_rate
 from edgessd.training.sets import load_sets
 
@@ -191,13 +189,9 @@ class _Run:
         self.optimizer = _optimizer(self.network, config)
         if saved is not None:
             _load_moments(self.optimizer, self.network, saved[4])
-        self.criterion = MultiBoxLoss(
-            torch.from_numpy(prior_boxes(self.network.spec.priors).copy()),
-            self.network.spec.coder,
-            "softmax" if self.network.spec.scores == "softmax" else "sigmoid",
-        )
-        exclude = self.network.spec.priors.exclude_boundary
-        self.active = torch.from_numpy(inside_mask(self.network.spec.priors).copy()) if exclude else None
+        spec = self.network.spec
+        loss = msgspec.structs.replace(self._train_config(), loss=spec.scores)
+        self.objective = Objective(spec.priors, spec.coder, loss, torch.device("cpu"))
         self.pictures = (
             PictureSet(
                 unlabelled_pictures(config.unlabelled), self.network.spec.input, PRESETS["light"], config.seed + 1
@@ -278,19 +272,10 @@ class _Run:
         logits, offsets = self.network.graph(normalize(pictures, spec.input))
         total: Tensor = logits.new_zeros(())
         if batch is not None:
-            matched = match(
-                self.criterion.priors,
-                batch.boxes,
-                batch.valid,
-                0.5,
-                ignore=batch.ignore,
-                crowd=batch.crowd,
-                active=self.active,
-            )
-            matched[~batch.usable] = IGNORED
+            matched = self.objective.match(batch)
             size = len(batch.images)
             normalizer = (matched >= 0).sum().clamp(min=1)
-            total = self.criterion(logits[:size], offsets[:size], matched, batch.boxes, batch.labels, normalizer).total
+            total = self.objective.loss(logits[:size], offsets[:size], matched, batch, normalizer).total
         if self.teacher is not None:
             network, theirs = self.teacher
             # The pictures without labels are the teacher's; where there are none, it looks at all.
@@ -346,18 +331,24 @@ class _Run:
         config = self.config
         if not config.data:
             return None, None
-        wanted = config.classes or self.float_spec.classes
-        train, truth = load_sets(
-            TrainConfig(
-                data=config.data, out=config.out, split=config.split, val_split=config.val_split, classes=tuple(wanted)
-            )
-        )
+        train, truth = load_sets(self._train_config())
         if train.classes != self.float_spec.classes:
             raise OptionError(
                 f"the classes of {config.data} ({', '.join(train.classes[:5])}, ...) are not the checkpoint's "
                 f"({', '.join(self.float_spec.classes[:5])}, ...): train on these first"
             )
         return train, truth
+
+    def _train_config(self) -> TrainConfig:
+        """What `edgessd train` would be given for the labelled set."""
+        config = self.config
+        return TrainConfig(
+            data=config.data,
+            out=config.out,
+            split=config.split,
+            val_split=config.val_split,
+            classes=tuple(config.classes or self.float_spec.classes),
+        )
 
     def _teacher(self) -> tuple[SSD, ModelSpec] | None:
         config = self.config

@@ -52,14 +52,14 @@ step "wheels"
     numpy opencv-python-headless onnxruntime msgspec typer ai-edge-litert onnx pytest hypothesis pillow
 
 step "install"
-rm -rf "$root/work"
-mkdir -p "$root/work" "$root/wheels"
+rm -rf "$root/edgessd"
+mkdir -p "$root/edgessd" "$root/wheels"
 cp "$wheels"/*.whl "$root/wheels/"
-tar -C "$here" -c --exclude=__pycache__ tests pyproject.toml README.md CHANGELOG.md | tar -C "$root/work" -x
-cp -r "$here/edgessd/zoo/photos" "$root/work/photos"
+tar -C "$here" -c --exclude=__pycache__ tests pyproject.toml README.md CHANGELOG.md | tar -C "$root/edgessd" -x
+cp -r "$here/edgessd/zoo/photos" "$root/edgessd/photos"
 # As on a device: the wheel of `edgessd bundle`.
 (cd "$here" && "$python" -c 'import sys; from pathlib import Path; from edgessd.apps.bundle.wheel import build_wheel
-build_wheel(Path(sys.argv[1]))' "$root/work")
+build_wheel(Path(sys.argv[1]))' "$root/edgessd")
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 # The host's /sys describes another processor, on which onnxruntime crashes; two files of it are enough.
 mkdir -p "$root/sys/devices/system/cpu"
@@ -68,7 +68,7 @@ mountpoint -q "$root/dev/shm" || { mkdir -p "$root/dev/shm"; mount -t tmpfs tmpf
 trap 'umount "$root/dev/shm" "$root/proc"' EXIT
 inside() {
     chroot "$root" /usr/bin/env -i HOME=/root PATH=/venv/bin:/usr/bin:/bin LANG=C.UTF-8 OMP_NUM_THREADS=1 QEMU_CPU="$cpu" \
-        sh -c "cd /work && $*"
+        sh -c "cd /edgessd && $*"
 }
 if [ ! -x "$root/venv/bin/pytest" ]; then
     inside "python3 -m venv /venv"
@@ -82,9 +82,9 @@ inside "python -c 'import platform, cv2, numpy, onnxruntime, ai_edge_litert; pri
 
 step "answers on the bundled photos, compared with this machine's"
 check() { # MODEL inside, MODEL here, name
-    inside "edgessd detect photos --model $1 --json /work/$3.json" >/dev/null
+    inside "edgessd detect photos --model $1 --json /edgessd/$3.json" >/dev/null
     (cd "$here" && "$python" -m edgessd detect edgessd/zoo/photos --model "$2" --json "$base/$3.json" >/dev/null)
-    "$python" "$here/tests/arm64/same_answers.py" "$base/$3.json" "$root/work/$3.json"
+    "$python" "$here/tests/arm64/same_answers.py" "$base/$3.json" "$root/edgessd/$3.json"
 }
 for cpu in cortex-a72 "$cpu"; do
     echo "  -- $cpu"
@@ -92,7 +92,7 @@ for cpu in cortex-a72 "$cpu"; do
     check edgessd-coco.tflite edgessd-coco.tflite litert
 done
 if [ -n "${MODEL:-}" ]; then
-    cp "$MODEL" "$root/work/model.tflite"
+    cp "$MODEL" "$root/edgessd/model.tflite"
     check model.tflite "$MODEL" model
 fi
 

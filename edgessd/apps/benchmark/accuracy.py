@@ -8,20 +8,15 @@ from edgessd.apps.benchmark.loading import load
 from edgessd.apps.benchmark.records import Row, Task
 from edgessd.datasets import LabelledSet
 from edgessd.datasets.load import load_dataset
-from edgessd.detector import Detector
 from edgessd.evaluation import detect_all, evaluate
-from edgessd.evaluation.protocols import PROTOCOLS
+from edgessd.evaluation.protocols import under_protocol
 
 
 def measure_accuracy(task: Task) -> Row:
     """Detect in all pictures of `task.data`; the row has `accuracy` in percent. Raises EdgeSSDError."""
     row = Row(model=task.model, runtime=task.engine, threads=task.threads)
     truth = read_data(task)
-    detector = load(task)
-    if detector.spec.output.level != "nms":  # whose thresholds are baked in
-        score, iou, most = PROTOCOLS[task.metric]
-        detector = Detector(detector.runtime, score_threshold=score, iou_threshold=iou, max_detections=most)
-    with detector:
+    with under_protocol(load(task), task.metric) as detector:
         skipped: list[str] = []
         found = detect_all(detector, truth, skipped=skipped.append)
         result = evaluate(truth, found, task.metric, model_classes=detector.spec.classes)
