@@ -6,11 +6,12 @@ DEV = .venv-dev/bin/python
 OLDEST = .venv-oldest/bin/python
 FAST = -m "not slow"
 
-.PHONY: help demo test test-all test-oldest check format models clean
+.PHONY: help demo test test-all test-oldest check format docs pictures models clean
 help:
 	@echo "make demo         detect on the bundled photos and a clip (core install only)"
 	@echo "make test         the test suite; make test-all adds the slow ones"
 	@echo "make check        ruff, mypy --strict, layers"
+	@echo "make docs         the documentation as web pages, in site/; make pictures draws its pictures again"
 	@echo "make test-oldest  the core's tests on the oldest supported versions"
 	@echo "make models       make the bundled models again (needs data, see recipes/); QUICK=1: in minutes, to try"
 
@@ -57,8 +58,17 @@ format: .venv-dev/.done
 	$(DEV) -m ruff check --fix .
 	$(DEV) -m ruff format .
 
+docs: .venv-dev/.done
+	$(DEV) -m mkdocs build --strict --quiet
+	@echo "Now open site/index.html."
+
+pictures: .venv-dev/.done
+	$(DEV) scripts/architecture_picture.py
+	$(DEV) scripts/pictures.py
+
 models: .venv-dev/.done
-	$(DEV) recipes/coco.py $(if $(QUICK),--quick --out runs/quick,--install)
+	$(DEV) recipes/coco.py $(if $(QUICK),--quick --out runs/quick/coco,--install)
+	$(DEV) recipes/animals.py $(if $(QUICK),--quick --out runs/quick/animals)
 
 clean:
-	rm -rf .venv .venv-dev .venv-oldest demo_out build dist
+	rm -rf .venv .venv-dev .venv-oldest demo_out site build dist

@@ -37,6 +37,7 @@ from edgessd.export.formats import open_source
 from edgessd.export.verify import verify
 from edgessd.io.files import atomic_write, write_text_atomic
 from edgessd.io.images import load_image
+from edgessd.io.markdown import markdown_table
 from edgessd.io.sources import expand
 from edgessd.models import create_model
 from edgessd.models.ssd import SSD
@@ -229,14 +230,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         figure.savefig(temporary, dpi=110)
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, one line a row."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(str(row.get(key, "")) for key in columns) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Make the rows, network by network, and write the table after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -273,7 +266,7 @@ def main() -> None:
             write_text_atomic(args.json, json.dumps(rows, indent=1) + "\n")
     with tempfile.TemporaryDirectory() as folder:
         costs = export_costs(args.checkpoints, Path(folder)) if args.export_costs else []
-    text = table(rows) + ("\n\n" + table(costs) if costs else "")
+    text = markdown_table(rows) + ("\n\n" + markdown_table(costs) if costs else "")
     print(text)
     if args.markdown:
         write_text_atomic(args.markdown, text + "\n")

@@ -29,6 +29,7 @@ from edgessd.evaluation.protocols import under_protocol
 from edgessd.export import export_model
 from edgessd.export.checked import export_checked
 from edgessd.io.files import write_text_atomic
+from edgessd.io.markdown import markdown_table
 from edgessd.io.sources import expand
 from edgessd.models.checkpoint import load_checkpoint, save_checkpoint
 from edgessd.models.weights import tensorflow_ssdlite
@@ -149,12 +150,10 @@ def main() -> None:
         assert report is not None
         row = {"file": file.name, "MB": round(report.megabytes, 2), **accuracy(file, args), **away(file, start, args)}
         rows.append({**row, "integer_share": report.integer_share})
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(str(row.get(key, "")) for key in columns) + " |" for row in rows]
+    table = markdown_table(rows)
     write_text_atomic(args.out / "report.json", json.dumps(rows, indent=1) + "\n")
-    write_text_atomic(args.out / "report.md", "\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_text_atomic(args.out / "report.md", table + "\n")
+    print(table)
     print(f"{time.perf_counter() - started:.0f} s")
     if args.install:
         for file in files:

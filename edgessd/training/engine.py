@@ -116,7 +116,7 @@ class Trainer:
                 "start a new run"
             )
         torch.manual_seed(config.seed)
-        shell, self.spec, report = build_network(config, self.data.classes)
+        shell, self.spec, report = build_network(config, self.data.classes, self.data)
         priors = priors_of_sizes(shell, self.spec, config.sizes)
         check_batch(shell, config, priors.values())
         self.progress = Progress() if saved is None else saved.progress

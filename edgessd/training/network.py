@@ -7,7 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from edgessd import __version__
-from edgessd.errors import OptionError
+from edgessd.datasets import LabelledSet
+from edgessd.datasets.doctor import fit_priors
+from edgessd.datasets.types import Sample
+from edgessd.errors import InputError, OptionError
+from edgessd.io.images import load_image
 from edgessd.models.presets import create_model
 from edgessd.models.ssd import SSD, build_ssd
 from edgessd.ops.priors import RATIO_ABLATION, SSD300_MAPS, layer_ablation_priors, paper_priors
@@ -19,9 +23,12 @@ from edgessd.training.transfer import Source, TransferReport, read_source, start
 MULTIBOX_TOP_K = 100
 
 
-def build_network(config: TrainConfig, classes: Sequence[str]) -> tuple[SSD, ModelSpec, TransferReport | None]:
+def build_network(
+    config: TrainConfig, classes: Sequence[str], objects: LabelledSet | None = None
+) -> tuple[SSD, ModelSpec, TransferReport | None]:
     """Return the network in training mode, its spec, and what was taken over from `config.init`.
 
+    objects: what priors are fitted to, where `config.priors` asks for that.
     Raises OptionError for options that do not fit each other, ModelError for weights that do not fit.
     """
     source = read_source(config.init) if config.init else None
@@ -43,7 +50,7 @@ def build_network(config: TrainConfig, classes: Sequence[str]) -> tuple[SSD, Mod
             scores="sigmoid" if sigmoid else "softmax",
             receptive_fields=False,
         )[1]
-    spec = _experiment(spec, config)
+    spec = _experiment(spec, config, objects)
     if config.class_agnostic:
         limits = msgspec.structs.replace(spec.defaults, max_detections=MULTIBOX_TOP_K, max_candidates=MULTIBOX_TOP_K)
         spec = msgspec.structs.replace(spec, defaults=limits)
@@ -68,15 +75,31 @@ def _like(source: ModelSpec, classes: Sequence[str], sigmoid: bool) -> ModelSpec
     )
 
 
-def _experiment(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
-    """Apply the switches of the paper's section 3.2: aspect ratios, prediction layers, boundary boxes."""
+def _experiment(spec: ModelSpec, config: TrainConfig, objects: LabelledSet | None) -> ModelSpec:
+    """Apply the switches of the paper's section 3.2: aspect ratios, prediction layers, boundary boxes; or k-means."""
     if config.layers:
         spec = _with_layers(spec, config.layers)
     if config.ratios:
         spec = msgspec.structs.replace(spec, priors=_with_ratios(spec.priors, config.ratios))
+    if config.priors:
+        assert objects is not None
+        sizes = [_size(sample) for sample in objects.samples]
+        fitted = fit_priors(objects, sizes, spec.input, spec.priors, config.seed).proposal
+        spec = msgspec.structs.replace(spec, priors=fitted)
     if config.exclude_boundary:
         spec = msgspec.structs.replace(spec, priors=msgspec.structs.replace(spec.priors, exclude_boundary=True))
     return spec
+
+
+def _size(sample: Sample) -> tuple[int, int] | None:
+    """Width and height of a picture; None where it cannot be read, which training counts."""
+    if sample.size is not None:
+        return sample.size
+    try:
+        height, width = load_image(sample.image).shape[:2]
+    except InputError:
+        return None
+    return width, height
 
 
 def _with_ratios(priors: PriorSpec, ratios: str) -> PriorSpec:

@@ -13,7 +13,7 @@ from edgessd.datasets.load import read_dataset
 from edgessd.datasets.problems import KINDS
 from edgessd.errors import InputError, OptionError
 from edgessd.ops.boxes import iou_matrix, to_xyxy
-from edgessd.ops.priors import prior_boxes, tensorflow_priors
+from edgessd.ops.priors import explicit_priors, prior_boxes, tensorflow_priors
 from edgessd.spec import InputSpec
 
 FINE = ("cat", (10, 10, 40, 40))
@@ -153,6 +153,16 @@ def test_the_proposal_suits_the_data_better_and_keeps_the_head(rng):
     assert before < 0.2
     assert after > 0.9
     assert propose_priors(boxes, PRIORS, seed=0) == proposal
+
+
+def test_shapes_stand_where_those_most_like_them_stood(rng):
+    wide, tall, large = (0.4, 0.1), (0.1, 0.4), (0.8, 0.8)
+    current = explicit_priors([(4, 4)], [[large, tall, wide]])
+    sides = np.array([(0.5, 0.12), (0.12, 0.5), (0.9, 0.9)], np.float32)[np.arange(60) % 3]
+    corner = rng.uniform(0, 0.1, (60, 1)).astype(np.float32)
+    boxes = np.concatenate([corner, corner, corner + sides], axis=1)
+    (level,) = propose_priors(boxes, current).levels
+    assert np.allclose(level.boxes, [(0.9, 0.9), (0.12, 0.5), (0.5, 0.12)], atol=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

@@ -68,6 +68,37 @@ def test_an_exported_file_answers_as_its_checkpoint(tmp_path, checkpoints, pictu
         assert detector(pictures[0]).timings["run"] > 0
 
 
+@pytest.mark.parametrize(("level", "options"), [("raw", {"tensor": "uint8"}), ("nms", {})])
+def test_float_files_for_phones_take_bytes(tmp_path, checkpoints, picture_folder, level, options):  # noqa: F811
+    """As asked for; and at level nms where the channels differ, which MediaPipe refuses to normalise."""
+    pytest.importorskip("ai_edge_litert")
+    source = checkpoints / "float.safetensors"
+    spec = export_model(source, tmp_path / "model.tflite", level=level, **options)
+    assert (spec.precision, spec.input.dtype) == ("fp32", "uint8")
+    report = verify(tmp_path / "model.tflite", source, images=picture_folder)
+    assert report.failures == ()
+    assert level == "nms" or max(report.rms_logits, report.rms_offsets) < 1e-4
+
+
+def test_a_file_with_its_thresholds_inside_is_measured_on_data(tmp_path, checkpoints, picture_folder):  # noqa: F811
+    pictures = sorted(picture_folder.iterdir())[:2]
+    labels = {
+        "images": [{"id": i, "file_name": each.name, "width": 160, "height": 120} for i, each in enumerate(pictures)],
+        "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [10, 10, 40, 30], "area": 1200}],
+        "categories": [{"id": 1, "name": "cup"}, {"id": 2, "name": "cat"}],
+    }
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    for each in pictures:
+        shutil.copy(each, tmp_path)
+    report = export_checked(
+        *(checkpoints / "float.safetensors", tmp_path / "model.onnx"),
+        level="nms",
+        images=picture_folder,
+        data=str(tmp_path / "labels.json"),
+    )
+    assert 0 <= report.accuracy["mAP"] <= 100
+
+
 def test_two_formats_of_one_quantised_checkpoint_hold_the_same_scales(tmp_path, checkpoints):
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     export_model(checkpoints / "int8.safetensors", tmp_path / "m.onnx")

@@ -1,5 +1,10 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from edgessd.datasets import LabelledSet
+from edgessd.datasets.types import Sample
 from edgessd.errors import OptionError
 from edgessd.training import make_config
 from edgessd.training.network import build_network
@@ -60,3 +65,16 @@ def test_switches_that_do_not_fit(values, message):
 @pytest.mark.parametrize(("loss", "scores"), [("softmax", "softmax"), ("focal", "sigmoid"), ("sigmoid", "sigmoid")])
 def test_scores_follow_the_loss(loss, scores):
     assert build(loss=loss)[1].scores == scores
+
+
+def test_priors_are_fitted_to_the_objects_and_keep_the_heads_channels():
+    boxes = np.array([[10, 10, 90, 22], [5, 40, 85, 54]], np.float32)
+    flags, area = np.zeros(2, bool), np.ones(2)
+    sample = Sample(Path("a.jpg"), 1, boxes, np.array([0, 1]), flags, flags, area, size=(100, 100))
+    objects = LabelledSet((sample,), ("cat", "dog"), (1, 2))
+    config = make_config(data="data", out="out", priors="kmeans", **SMALL)
+    spec = build_network(config, objects.classes, objects)[1]
+    plain = build()[1]
+    assert spec.priors.rule == "kmeans"
+    assert [len(level.boxes) for level in spec.priors.levels] == [len(level.boxes) for level in plain.priors.levels]
+    assert all(width > 4 * height for level in spec.priors.levels for width, height in level.boxes)

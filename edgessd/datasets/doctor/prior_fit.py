@@ -99,6 +99,8 @@ def propose_priors(boxes: Floats, priors: PriorSpec, seed: int = 0) -> PriorSpec
     Shapes are clusters of the objects' shapes. Each place of each level then takes, one after the
     other and twice again, the shape that adds most: to the share of objects with an IoU of 0.5, and to
     the mean of all objects' best IoU. A shape may serve on several levels, where centres lie more or less densely.
+    Within a level each shape stands where the one of `priors` that is most like it stood, so that a trained head's
+    channels keep their meaning.
     boxes: [N, 4] xyxy in units of the input, N > 0.
     """
     rng = np.random.default_rng(seed)
@@ -111,14 +113,24 @@ def propose_priors(boxes: Floats, priors: PriorSpec, seed: int = 0) -> PriorSpec
     chosen = _choose(overlaps, slots)
     lists = []
     for level, places in enumerate(chosen):
-        ordered = sorted(
-            (tuple(round(float(v), 4) for v in clusters[place]) for place in places), key=lambda s: s[0] * s[1]
-        )
+        shapes_here = sorted((clusters[place] for place in places), key=lambda shape: float(shape.prod()))
         # Fewer distinct shapes than places: the largest is repeated, so that the head keeps its channels.
-        ordered += [ordered[-1]] * (slots[level] - len(ordered))
-        lists.append([(shape[0], shape[1]) for shape in ordered])
+        shapes_here += [shapes_here[-1]] * (slots[level] - len(shapes_here))
+        ordered = _in_the_places_of(np.stack(shapes_here), np.array(priors.levels[level].boxes, np.float32))
+        lists.append([(round(float(width), 4), round(float(height), 4)) for width, height in ordered])
     maps = [(level.rows, level.columns) for level in priors.levels]
     return explicit_priors(maps, lists, rule="kmeans")
+
+
+def _in_the_places_of(shapes: Floats, old: Floats) -> Floats:
+    """Order shapes [K, 2] like the old ones [K, 2]: the most alike pairs first, each used once."""
+    table = _shape_iou(shapes, old)
+    result = np.empty_like(shapes)
+    for _ in range(len(shapes)):
+        mine, place = np.unravel_index(int(np.argmax(table)), table.shape)
+        result[place] = shapes[mine]
+        table[mine], table[:, place] = -1, -1
+    return result
 
 
 def _choose(overlaps: Floats, slots: list[int]) -> list[list[int]]:
