@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,11 @@ from rich.table import Table
 from edgessd import zoo
 from edgessd._cv2 import cv2
 from edgessd.cli import options
+from edgessd.detector import Detector
 from edgessd.detector import read_spec as read_spec_file
-from edgessd.errors import OptionError, SpecError, did_you_mean
+from edgessd.errors import DependencyError, OptionError, SpecError, did_you_mean
 from edgessd.io.files import write_bytes_atomic
+from edgessd.io.images import load_image
 from edgessd.io.prior_sheet import draw_priors
 from edgessd.model_file import describe, read_facts, read_spec
 from edgessd.model_file import validate as hold_to_contract
@@ -57,26 +60,47 @@ def info(
         _show_priors(console, described.priors, described.input, output)
 
 
-def models() -> None:
+def models(
+    time: Annotated[bool, typer.Option("--time/--no-time", help="Measure here, one thread; less than 2 s.")] = True,
+) -> None:
     """List the bundled models."""
-    table = Table("name", "input", "classes", "priors", "MB", "AP", "type")
+    table = Table("model", "input", "classes", "type", "MB", "AP")
+    if time:
+        table.add_column("ms here")
     for column in table.columns:
         column.no_wrap = True
-    for name, path in zoo.bundled_models().items():
-        spec = read_spec(path)
-        quality = next((f"{value:.1f}" for key, value in spec.provenance.metrics.items() if key.endswith("/AP")), "-")
-        weights = "int8" if spec.quantization else "float32"
-        table.add_row(
-            name + ("*" if name == zoo.DEFAULT_MODEL else ""),
-            f"{spec.input.width}x{spec.input.height}",
-            str(len(spec.classes)),
-            str(spec.priors.count),
-            f"{path.stat().st_size / 1e6:.1f}",
-            quality,
-            weights,
+        column.justify = "left" if column.header in ("model", "input", "type") else "right"
+    for name, first in zoo.bundled_models().items():
+        for path in sorted(first.parent.glob(f"{name}.*")):
+            spec = read_spec(path)
+            quality = [value for key, value in spec.provenance.metrics.items() if key.endswith("/AP")]
+            cells = [
+                path.name + ("*" if path == zoo.resolve_model() else ""),
+                f"{spec.input.width}x{spec.input.height}",
+                str(len(spec.classes)),
+                "int8" if spec.quantization else "float32",
+                f"{path.stat().st_size / 1e6:.1f}",
+                f"{quality[0]:.1f}" if quality else "-",
+            ]
+            table.add_row(*cells, *([_milliseconds(path)] if time else []))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("* what `edgessd.detect` takes; AP: on COCO, `edgessd info` says on which pictures", soft_wrap=True)
+    if time:
+        console.print(
+            "ms: a photo in memory to boxes, one thread, median of 9; `edgessd benchmark` measures more", soft_wrap=True
         )
-    Console().print(table)
-    Console().print("* the default; AP: on COCO, `edgessd info NAME` says on which pictures")
+
+
+def _milliseconds(path: Path) -> str:
+    """Median time of a detection on one thread; - where its runtime is not installed."""
+    photo = load_image(zoo.photos()[0])
+    try:
+        with Detector.load(path, threads=1) as detector:
+            times = [sum(detector(photo).timings.values()) for _ in range(12)]
+    except DependencyError:
+        return "-"
+    return f"{statistics.median(times[3:]):.1f}"  # the first runs are slow
 
 
 def _validate(console: Console, path: Path) -> None:

@@ -139,7 +139,11 @@ def test_info_and_models():
     text = edgessd("info").stdout
     for part in ("uint8 NHWC", "80: person", "1917", "sigmoid", "calibration"):
         assert part in text
-    assert f"{zoo.DEFAULT_MODEL}*" in edgessd("models").stdout
+    lines = [line.split("│") for line in edgessd("models").stdout.splitlines() if zoo.DEFAULT_MODEL in line]
+    assert [cells[1].strip() for cells in lines] == [f"{zoo.DEFAULT_MODEL}.onnx*", f"{zoo.DEFAULT_MODEL}.tflite"]
+    assert all(float(cells[6]) > 25 for cells in lines), "AP"
+    assert float(lines[0][7]) > 0, "milliseconds"
+    assert "ms here" not in edgessd("models", "--no-time").stdout
     assert edgessd("--version").stdout.strip() == f"edgessd {__version__}"
 
 
