@@ -1,32 +1,57 @@
-"""`edgessd bundle`: everything a device needs, in one folder."""
+"""`edgessd bundle`: everything a device or a browser needs, in one folder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from edgessd.apps.bundle import write_bundle
+from edgessd.apps.bundle import write_bundle, write_page
+from edgessd.errors import OptionError
+
+
+class Target(StrEnum):
+    """Where the folder goes."""
+
+    device = "device"
+    web = "web"
 
 
 def bundle(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Bundled names or exported files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The new folder.")],
-    extras: Annotated[str, typer.Option(help="More of edgessd's extras, such as web.")] = "",
-    screen: Annotated[bool, typer.Option("--screen", help="With OpenCV's windows (opencv-python).")] = False,
+    target: Annotated[Target, typer.Option("--target", help="A device, or a web page.")] = Target.device,
+    extras: Annotated[str, typer.Option(help="device: more of edgessd's extras, such as web.")] = "",
+    screen: Annotated[bool, typer.Option("--screen", help="device: with OpenCV's windows (opencv-python).")] = False,
+    ort: Annotated[
+        Path | None, typer.Option("--ort", help="web: tarball or folder of onnxruntime-web; default: fetch it.")
+    ] = None,
+    mediapipe: Annotated[
+        Path | None, typer.Option("--mediapipe", help="web: the same of @mediapipe/tasks-vision.")
+    ] = None,
 ) -> None:
-    """Write a folder for a Raspberry Pi, a Jetson or a server: wheel, models, scripts, systemd unit."""
+    """Write a folder for a Raspberry Pi, a Jetson or a server, or a static web page that runs the model."""
     console = Console(markup=False)
-    wanted = [extra.strip() for extra in extras.split(",") if extra.strip()]
-    files = write_bundle(models, output, extras=wanted, screen=screen)
+    if target is Target.web:
+        if extras or screen:
+            raise OptionError("--extras and --screen are for --target device")
+        files = write_page(models, output, ort=ort, mediapipe=mediapipe)
+        following = f"python -m http.server -d {output}, then open http://localhost:8000"
+    else:
+        if ort or mediapipe:
+            raise OptionError("--ort and --mediapipe are for --target web")
+        wanted = [extra.strip() for extra in extras.split(",") if extra.strip()]
+        files = write_bundle(models, output, extras=wanted, screen=screen)
+        following = f"copy it to the device (scp -r {output} user@device:) and run its install.sh there"
+    _say(console, files, output)
+    console.print(f"wrote {output}; next: {following}", highlight=False, soft_wrap=True)
+
+
+def _say(console: Console, files: Sequence[Path], folder: Path) -> None:
     for path in files:
-        console.print(
-            f"  {path.relative_to(output)}  {path.stat().st_size / 1e6:.2f} MB", highlight=False, soft_wrap=True
-        )
-    console.print(
-        f"wrote {output}; next: copy it to the device (scp -r {output} user@device:) and run its install.sh there",
-        highlight=False,
-        soft_wrap=True,
-    )
+        size = path.stat().st_size / 1e6
+        console.print(f"  {path.relative_to(folder)}  {size:.2f} MB", highlight=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -12,21 +11,23 @@ import torch
 from torch import nn
 
 from edgessd.errors import InputError, ModelError, OptionError, missing_extra
-from edgessd.export.job import Job, Level, bytes_input
-from edgessd.export.levels import Decoded, Half, append_suppression, with_level
-from edgessd.export.onnx_int8 import global_pools, integer_biases, take_bytes, unsigned_activations
+from edgessd.export.job import Job, bytes_input
+from edgessd.export.levels import Half, with_level
+from edgessd.export.onnx_file import append_decoding, append_suppression, describe
+from edgessd.export.onnx_int8 import (
+    drop_products_with_constants,
+    global_pools,
+    integer_biases,
+    take_bytes,
+    unsigned_activations,
+)
 from edgessd.io.files import write_bytes_atomic
 from edgessd.models.ssd import SSD
 from edgessd.quantization.capture import inference_copy
 from edgessd.quantization.quiet import quiet
-from edgessd.spec import METADATA_KEY, ModelSpec
+from edgessd.spec import ModelSpec
 
 INPUT_NAME = "image"
-CONTENTS = {
-    "raw": "raw class logits and box offsets of every prior",
-    "decoded": "scores and boxes of every prior",
-    "nms": "final detections",
-}
 
 
 def export_onnx(
@@ -73,19 +74,20 @@ def build(job: Job) -> tuple[Any, ModelSpec]:
             network = Half(network)
     else:
         network = job.source.converted(batch=job.batch, fold=True)
-    level: Level = "raw" if job.level == "raw" else "decoded"
-    spec = with_level(msgspec.structs.replace(job.spec, precision=job.precision), level)
-    if level == "decoded":
-        network = Decoded(network, spec).eval()
+    spec = with_level(msgspec.structs.replace(job.spec, precision=job.precision), "raw")
     proto = trace(network, spec, opset=job.opset, batch=job.batch)
     if job.precision == "int8":
         unsigned_activations(proto)
+        drop_products_with_constants(proto)
         integer_biases(proto)
         global_pools(proto)
         spec = _unsigned(spec)
         if job.tensor == "uint8":
             take_bytes(proto, spec.input)
             spec = bytes_input(spec, layout="NHWC")
+    if job.level != "raw":
+        append_decoding(proto, spec)
+        spec = with_level(spec, "decoded")
     if job.level == "nms":
         append_suppression(proto, spec)
         spec = with_level(spec, "nms")
@@ -149,23 +151,6 @@ def trace(
     fold_paddings(proto)
     onnx.checker.check_model(proto, full_check=True)
     return proto
-
-
-def describe(proto: Any, spec: ModelSpec) -> None:
-    """Put the spec and the class names into the metadata, and take the exporter's own notes out."""
-    names = {str(label): name for label, name in enumerate(spec.classes)}
-    del proto.metadata_props[:]
-    for key, value in ((METADATA_KEY, spec.to_json()), ("names", json.dumps(names))):
-        entry = proto.metadata_props.add()
-        entry.key, entry.value = key, value
-    proto.producer_name = "edgessd"
-    proto.producer_version = spec.provenance.edgessd
-    proto.doc_string = f"{spec.name}: {CONTENTS[spec.output.level]}"
-    for node in proto.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
-        del value.metadata_props[:]
 
 
 def fold_paddings(proto: Any) -> None:

@@ -1,4 +1,4 @@
-"""What an exported ONNX graph with quantise and dequantise nodes still needs to run fast: three passes.
+"""What an exported ONNX graph with quantise and dequantise nodes still needs to run fast: some passes.
 
 torch quantises activations to int8; onnxruntime's kernels on x86 fuse every convolution only where activations
 are uint8 and weights int8. Adding 128 to the zero points is the same function.
@@ -80,6 +80,56 @@ def global_pools(proto: Any) -> None:
             continue
         pool = helper.make_node("GlobalAveragePool", [node.input[0]], list(node.output), name=node.name)
         proto.graph.node[index].CopyFrom(pool)
+    _drop_unused(proto)
+
+
+def drop_products_with_constants(proto: Any) -> None:
+    """Leave out x * c where the product has the integers of x at c times its scale, in place.
+
+    Readers then read the integers of x, with the scale of the product, which is theirs already.
+    """
+    from onnx import numpy_helper
+
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    made = {name: node for node in proto.graph.node for name in node.output}
+    names: dict[str, str] = {}
+
+    def grid(node: Any) -> tuple[float, float]:
+        """Scale and zero point of a quantisation; NaN, which fits nothing, where they are not one each."""
+        scale, zero_point = (constants.get(name, np.zeros(0)) for name in node.input[1:3])
+        return (_scalar(scale), _scalar(zero_point)) if scale.size == zero_point.size == 1 else (np.nan, np.nan)
+
+    for node in proto.graph.node:
+        product = made.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
+        parts = [made.get(name) for name in product.input] if product is not None and product.op_type == "Mul" else []
+        sources = [each.input[0] for each in parts if each is not None and each.op_type == "DequantizeLinear"]
+        if len(sources) != 2 or sources[0] in constants or constants.get(sources[1], np.zeros(0)).size != 1:
+            continue
+        (before, zero_point), (step, offset), after = (grid(each) for each in (*parts, node))
+        factor = (_scalar(constants[sources[1]]) - offset) * step
+        if zero_point == after[1] and abs(before * factor / after[0] - 1) < 1e-5:
+            names[node.output[0]] = names.get(sources[0], sources[0])
+    for node in proto.graph.node:
+        for index, name in enumerate(node.input):
+            if name in names:
+                node.input[index] = names[name]
+    drop_dead(proto)
+
+
+def drop_dead(proto: Any) -> None:
+    """Leave out the nodes that no output needs, and their constants, in place."""
+    needed = {value.name for value in proto.graph.output}
+    kept = []
+    for node in reversed(proto.graph.node):
+        if needed & set(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    kept.reverse()
+    copies = [node.__class__() for node in kept]
+    for copy, node in zip(copies, kept, strict=True):
+        copy.CopyFrom(node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(copies)
     _drop_unused(proto)
 
 

@@ -88,6 +88,7 @@ def calibrate(network: QuantizedNetwork, pictures: Calibration, *, method: Liter
         for batch in pictures.batches(network.spec.input):
             seen.add(*network.graph(batch))
     pt2e.freeze(network.graph)
+    _tie_products_with_constants(network.graph)
     if seen.any:
         for each, (low, high) in ((logits, seen.logits), (offsets, seen.offsets)):
             if each is not None:
@@ -212,6 +213,23 @@ def _load(graph: GraphModule, tensors: Mapping[str, Tensor], recipe: Recipe, ori
         for quantizer in pt2e.fake_quantizers(graph):
             if isinstance(quantizer, pt2e.PerChannelWeightFakeQuantize):
                 quantizer.fix(quantizer.scale)
+
+
+def _tie_products_with_constants(graph: GraphModule) -> None:
+    """Let x * c, for a constant c > 0, have the integers of x at c times its scale: nothing is left to compute."""
+    for node in graph.graph.nodes:
+        if node.target is not torch.ops.aten.mul.Tensor or not pt2e.is_fake_quantizer(graph, node.args[0]):
+            continue
+        if pt2e.origin(graph, node.args[1]).op != "get_attr":
+            continue
+        constant = pt2e.parameter(graph, node.args[1])
+        readers = [user for user in node.users if pt2e.is_fake_quantizer(graph, user)]
+        if constant.numel() != 1 or float(constant) <= 0 or not readers:
+            continue
+        source, result = (graph.get_submodule(str(each.target)) for each in (node.args[0], readers[0]))
+        assert isinstance(source, pt2e.FakeQuantizer) and isinstance(result, pt2e.FakeQuantizer)
+        result.scale.copy_(source.scale * float(constant))
+        result.zero_point.copy_(source.zero_point)
 
 
 class _Outputs:

@@ -2,6 +2,7 @@ import shutil
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors import safe_open
@@ -9,10 +10,20 @@ from safetensors.torch import save_file
 
 from edgessd import Detector
 from edgessd.errors import InputError, ModelError, OptionError, SpecError
+from edgessd.export import export_model
+from edgessd.export.verify import verify
 from edgessd.io.images import load_image
 from edgessd.models.checkpoint import save_checkpoint
 from edgessd.ops.preprocess import preprocess
-from edgessd.quantization import calibrate, calibration_pictures, load_quantized, prepare_network, pt2e, save_quantized
+from edgessd.quantization import (
+    calibrate,
+    calibration_pictures,
+    load_quantized,
+    prepare_network,
+    pt2e,
+    quantize,
+    save_quantized,
+)
 from edgessd.quantization.capture import capture, center_input, split_activations
 from edgessd.quantization.quantizer import annotator
 from edgessd.quantization.recipe import RECIPE_KEY, is_quantized
@@ -88,6 +99,30 @@ def test_activations_are_split_without_changing_the_function():
     assert not targets & {"aten.hardswish.default", "aten.hardsigmoid.default"}
     for a, b in zip(outputs(graph, x), before, strict=True):
         assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_a_sixth_of_a_hard_sigmoid_costs_nothing(tmp_path, picture_folder):
+    """The product with a constant has the integers of what is multiplied, and the ONNX file does without it."""
+    model, spec = small_model("timm:mobilenetv3_small_050", size=160)
+    network = quantize(model, spec, calibration_pictures(picture_folder, 4), rounding="nearest")
+    graph = network.graph
+    products = [
+        node
+        for node in graph.graph.nodes
+        if node.target == torch.ops.aten.mul.Tensor and pt2e.origin(graph, node.args[1]).op == "get_attr"
+    ]
+    assert len(products) > 10
+    for node in products:
+        before, after = (graph.get_submodule(each.target) for each in (node.args[0], next(iter(node.users))))
+        assert torch.allclose(after.scale, before.scale / 6) and after.zero_point == before.zero_point
+    export_model(network, tmp_path / "model.onnx")
+    proto = onnx.load(tmp_path / "model.onnx")
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    made = {node.output[0]: node for node in proto.graph.node}
+    multiplied = [node for node in proto.graph.node if node.op_type == "Mul"]
+    assert multiplied and all(made[name].input[0] not in constants for node in multiplied for name in node.input)
+    report = verify(tmp_path / "model.onnx", (graph, network.spec), images=picture_folder)
+    assert max(report.rms_logits, report.rms_offsets) < 0.08
 
 
 def test_modules_kept_float_are_not_rounded(small):

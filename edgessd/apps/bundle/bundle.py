@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import edgessd
 from edgessd.apps.bundle import texts
+from edgessd.apps.bundle.folder import new_folder
 from edgessd.apps.bundle.requirements import EXTRAS, requirements
 from edgessd.apps.bundle.wheel import build_wheel
-from edgessd.errors import InputError, ModelError, OptionError, printable
-from edgessd.io.files import writing
+from edgessd.errors import ModelError, OptionError, printable
 from edgessd.model_file import read_facts, runtimes_for
 from edgessd.zoo import resolve_model
 
@@ -35,27 +34,9 @@ def write_bundle(
         raise OptionError(f"two models have the same file name ({', '.join(names)}): rename one")
     wanted = [*(EXTRAS[runtime] for _, runtime in files), *extras]
     lines = requirements(wanted, screen)
-    check_new(folder)
-    with writing(folder):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
-        try:
-            _fill(temporary, [file for file, _ in files], lines, "web" in wanted)
-            temporary.chmod(0o755)
-            if folder.exists():
-                folder.rmdir()
-            temporary.replace(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with new_folder(folder) as temporary:
+        _fill(temporary, [file for file, _ in files], lines, "web" in wanted)
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def check_new(folder: Path) -> None:
-    """Raise InputError where a folder cannot be made, or is there and not empty."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{printable(folder)} is already there: give -o a new folder, or remove it first")
-    if not folder.absolute().parent.is_dir():
-        raise InputError(f"cannot write {printable(folder)}: there is no folder {printable(folder.absolute().parent)}")
 
 
 def _model_files(models: Sequence[str | Path | None]) -> list[tuple[Path, str]]:

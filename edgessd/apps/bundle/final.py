@@ -1,0 +1,76 @@
+"""Model files of level `nms`: as they are, or made from a file of a lower level."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from edgessd.errors import ModelError, SpecError, missing_extra, printable
+from edgessd.model_file import read_facts
+from edgessd.spec import ModelSpec, OutputSpec
+
+EXTRA = "browser"
+
+
+def final_onnx(path: Path) -> tuple[bytes, ModelSpec]:
+    """Return bytes and spec of an ONNX file of level `nms`, made from `path` where that has a lower level.
+
+    Raises DependencyError with the pip command where the package onnx is needed and missing, ModelError where the
+    file cannot be used.
+    """
+    spec = read_facts(path).spec(path)
+    if spec.output.level == "nms":
+        return path.read_bytes(), spec
+    try:
+        import onnx
+    except ImportError:
+        raise missing_extra("onnx", EXTRA) from None
+    from edgessd.export import onnx_file
+
+    proto = onnx.load_model_from_string(path.read_bytes())
+    try:
+        if spec.output.level == "raw":
+            onnx_file.append_decoding(proto, spec)
+        onnx_file.append_suppression(proto, spec)
+    except (ModelError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise _foreign(path, error) from None
+    spec = _final(spec)
+    onnx_file.describe(proto, spec)
+    return proto.SerializeToString(), spec
+
+
+def final_tflite(path: Path) -> tuple[bytes, ModelSpec]:
+    """Return bytes and spec of a TFLite file of level `nms` with the standard's metadata, from level `raw` if need be.
+
+    Raises DependencyError with the pip command where the package ai-edge-litert is needed and missing, ModelError
+    where the file cannot be used.
+    """
+    spec = read_facts(path).spec(path)
+    if spec.output.level == "nms":
+        return path.read_bytes(), spec
+    if spec.output.level == "decoded":
+        raise ModelError(
+            f"{printable(path)} is of level decoded, MediaPipe takes level nms: export the checkpoint again, "
+            f"edgessd export CHECKPOINT -o {printable(path.name)} --level nms"
+        )
+    if find_spec("ai_edge_litert") is None:
+        raise missing_extra("ai-edge-litert", EXTRA)
+    from edgessd.export import tflite_file
+
+    try:
+        data = tflite_file.append_detection_postprocess(path.read_bytes(), spec)
+        spec = _final(spec)
+        return tflite_file.add_phone_metadata(tflite_file.describe(data, spec), spec), spec
+    except ModelError as error:
+        raise _foreign(path, error) from None
+
+
+def _final(spec: ModelSpec) -> ModelSpec:
+    return msgspec.structs.replace(spec, output=OutputSpec(level="nms"))
+
+
+def _foreign(path: Path, error: Exception) -> SpecError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return SpecError(f"{printable(path)}: no detections can be made in its graph: {printable(lines[0], 300)}")
