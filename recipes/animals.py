@@ -152,7 +152,8 @@ def trials(args: argparse.Namespace) -> None:
     """Every setting at the same budget."""
     rows: list[dict[str, Any]] = []
     for number, (name, settings) in enumerate(TRIALS.items()):
-        rows.append({"what": name, **fine_tuned(args, args.out / "trials" / f"{number:02}", settings)})
+        once = {"eval_every": args.budget}
+        rows.append({"what": name, **fine_tuned(args, args.out / "trials" / f"{number:02}", {**once, **settings})})
         write(args, "trials", rows)
 
 
