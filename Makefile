@@ -59,8 +59,8 @@ format: .venv-dev/.done
 	$(DEV) -m ruff format .
 
 docs: .venv-dev/.done
-	$(DEV) -m mkdocs build --strict --quiet
-	@echo "Now open site/index.html."
+	NO_MKDOCS_2_WARNING=1 $(DEV) -m mkdocs build --strict
+	@echo "Now open site/index.html; with the search: python3 -m http.server -d site"
 
 pictures: .venv-dev/.done
 	$(DEV) scripts/architecture_picture.py

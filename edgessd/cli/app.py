@@ -8,6 +8,7 @@ import typer
 
 from edgessd import __version__
 from edgessd.cli.benchmark import benchmark
+from edgessd.cli.bulk import bulk
 from edgessd.cli.bundle import bundle
 from edgessd.cli.detect import detect
 from edgessd.cli.doctor import doctor
@@ -37,6 +38,7 @@ app.command()(qat)
 app.command()(export)
 app.command()(benchmark)
 app.command()(bundle)
+app.command()(bulk)
 
 
 def _version(wanted: bool) -> None:

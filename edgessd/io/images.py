@@ -44,10 +44,8 @@ def load_image(source: Any, *, timeout: float = 10.0, max_bytes: int = 64 * 2**2
     A contiguous uint8 BGR array is returned as it is, not copied: do not draw on the result unless you
     may draw on the source. Raises InputError for everything that is not a usable picture.
     """
-    if isinstance(source, str) and is_url(source):
-        return decode_image(fetch_bytes(source, timeout=timeout, max_bytes=max_bytes), name=shown_url(source))
     if isinstance(source, str | os.PathLike):
-        return decode_image(_read_file(source), name=printable(source))
+        return decode_image(read_encoded(source, timeout=timeout, max_bytes=max_bytes), name=shown_source(source))
     if isinstance(source, bytes | bytearray | memoryview):
         return decode_image(bytes(source), name=f"{len(bytes(source))} bytes")
     if isinstance(source, np.ndarray):
@@ -59,6 +57,21 @@ def load_image(source: Any, *, timeout: float = 10.0, max_bytes: int = 64 * 2**2
         f"a picture cannot be made from {type(source).__name__}: pass a path, an http(s) address, the bytes of "
         "a file, a numpy array (H x W x 3, BGR) or a PIL image"
     )
+
+
+def read_encoded(source: str | os.PathLike[str], *, timeout: float = 10.0, max_bytes: int = 64 * 2**20) -> bytes:
+    """Return the bytes of the image file at a path or an http(s) address, as they are; `decode_image` does the rest.
+
+    timeout, max_bytes: limits of an address, as for `load_image`. Raises InputError.
+    """
+    if isinstance(source, str) and is_url(source):
+        return fetch_bytes(source, timeout=timeout, max_bytes=max_bytes)
+    return _read_file(source)
+
+
+def shown_source(source: str | os.PathLike[str]) -> str:
+    """Return a path or an address as messages show it: one line, without a password."""
+    return shown_url(source) if isinstance(source, str) and is_url(source) else printable(source)
 
 
 def max_pixels() -> int:

@@ -36,7 +36,7 @@ LOAD = 90_000  # milliseconds until a page must be ready
 
 
 def packed(package: npm.Package) -> Path:
-    """The tarball of a package, checked; the test is skipped where it cannot be had."""
+    """The tarball of a package; the test is skipped where it cannot be had."""
     name = f"{package.name.replace('@', '').replace('/', '-')}-{package.version}.tgz"
     folder = Path(os.environ.get("EDGESSD_NPM_PACKAGES") or cache_folder())
     if not (folder / name).is_file():

@@ -60,7 +60,7 @@ async function load(backend) {
   if (last && !camera) show(await look());
 }
 
-function enable(on) { for (const id of ["camera", "choose", "backend"]) $(id).disabled = !on; }
+function enable(on) { for (const id of ["camera", "choose", "backend", "threshold"]) $(id).disabled = !on; }
 
 let timer = 0;
 function say(text, milliseconds = 0) {
