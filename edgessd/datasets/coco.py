@@ -11,6 +11,7 @@ from typing import Any
 from edgessd.datasets.pictures import PictureIndex, read_text
 from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records, build
+from edgessd.datasets.split import NoSplitError
 from edgessd.datasets.types import LabelledSet
 from edgessd.errors import InputError, did_you_mean
 from edgessd.io.files import printable
@@ -43,7 +44,7 @@ def choose_file(folder: Path, split: str | None) -> list[Path]:
     if split is None:
         return list(dict.fromkeys(files.values()))
     if split not in files:
-        raise InputError(
+        raise NoSplitError(
             f"{folder} has no split {split!r} (no instances_{split}.json; it has {', '.join(files) or 'none'})"
             f"{did_you_mean(split, files)}: name one of them, a list (.txt), or a fraction such as 0.8"
         )

@@ -11,7 +11,7 @@ from edgessd.datasets.coco import choose_file, coco_files, read_coco
 from edgessd.datasets.pictures import read_text
 from edgessd.datasets.problems import Problem
 from edgessd.datasets.records import Records, build
-from edgessd.datasets.split import by_fraction, by_list, fraction
+from edgessd.datasets.split import NoSplitError, by_fraction, by_list, fraction
 from edgessd.datasets.types import LabelledSet
 from edgessd.datasets.voc import annotation_folder, read_voc
 from edgessd.datasets.yolo import read_yolo, yolo_file
@@ -134,6 +134,11 @@ def _read(path: Path, split: str | None, images: Path | None, problems: list[Pro
     name = None if split is None or _is_list(split) or fraction(split) is not None else split
     if path.is_file():
         if path.suffix.lower() == ".json":
+            if name is not None:
+                raise NoSplitError(
+                    f"{path} is one file and has no split {name!r}: name its folder, a list (.txt), or a fraction such "
+                    "as 0.8"
+                )
             return read_coco(path, images, problems=problems)
         if path.suffix.lower() in (".yaml", ".yml"):
             return read_yolo(path, name, images=images, problems=problems)

@@ -11,6 +11,11 @@ from edgessd.datasets.pictures import SUFFIXES, read_text
 from edgessd.datasets.records import Record
 from edgessd.errors import InputError, OptionError
 
+
+class NoSplitError(InputError):
+    """A data set does not have the split of that name."""
+
+
 _FRACTION = re.compile(r"^(?P<low>\d*\.?\d+)?(?P<colon>:)?(?P<high>\d*\.?\d+)?$")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgessd.datasets.pictures import PictureIndex, read_text
 from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records, build
+from edgessd.datasets.split import NoSplitError
 from edgessd.datasets.types import LabelledSet
 from edgessd.errors import InputError, did_you_mean, missing_extra
 
@@ -83,7 +84,7 @@ def _split(folder: Path, split: str) -> list[str]:
         known = split_names(folder)
         have = f"it has {', '.join(known)}" if known else "it has no ImageSets/Main"
         hint = did_you_mean(split, known)
-        raise InputError(
+        raise NoSplitError(
             f"{folder} has no split {split!r} (no file {path.name} in ImageSets/Main; {have}){hint}: "
             "name one of them, a list (.txt), or a fraction such as 0.8"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgessd.datasets.pictures import PictureIndex, picture_size, read_text
 from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records
+from edgessd.datasets.split import NoSplitError
 from edgessd.datasets.yaml import read_yaml
 from edgessd.errors import InputError, did_you_mean
 
@@ -95,7 +96,7 @@ def _folders(root: Path, settings: dict[str, object], split: str | None) -> list
     found = next((place for place in candidates if place.is_dir()), None)
     if found is None:
         have = sorted({p.name for p in (root / "images").glob("*") if p.is_dir()})
-        raise InputError(
+        raise NoSplitError(
             f"{root} has no split {split!r} (no images/{split} or {split}/images; it has {', '.join(have) or 'none'})"
             f"{did_you_mean(split, have)}: name one of them, a list (.txt), or a fraction such as 0.8"
         )

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgessd.datasets import LabelledSet, load_dataset
+from edgessd.datasets.split import NoSplitError
 from edgessd.errors import InputError
 from edgessd.training.config import TrainConfig
 
@@ -43,7 +44,7 @@ def _default_split(data: str, classes: tuple[str, ...] | None) -> tuple[Labelled
         train = load_dataset(data, "train", classes=classes)
         load_dataset(data, "val", classes=train.classes)
         return train, "val"
-    except InputError:
+    except NoSplitError:
         return load_dataset(data, "0.9", classes=classes), "0.9:"
 
 

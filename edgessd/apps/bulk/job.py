@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from edgessd.apps.bulk.manifest import (
 from edgessd.apps.bulk.plan import count_pictures, write_plan
 from edgessd.apps.bulk.sources import Tables, find_pictures
 from edgessd.apps.bulk.storage import Storage, in_bucket
+from edgessd.apps.bulk.trail import TRAIL
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError, printable
 from edgessd.model_file import runtimes_for
@@ -140,19 +142,23 @@ def detect_many(
         manifest.write(storage)
         skipped = count_pictures(storage, finished, options.batch_size, manifest.source.pictures)
         first = math.inf
-        for done in on_ray.run_blocks(storage.address, missing, count, threads):
-            now = time.time()
-            first = min(first, max(called, min(done.begun, now)))  # clocks of machines differ a little
-            run.pictures += done.pictures
-            run.failures += done.failures
-            run.seconds = now - first
-            if progress is not None:
-                rate = run.pictures / run.seconds if run.seconds else None
-                progress(Progress(skipped + run.pictures, manifest.source.pictures, run.failures, rate))
-    run.ended = _now()
-    storage.remove_temporary()
-    manifest.complete = len(finished_blocks(storage)) == manifest.source.blocks
-    manifest.write(storage)
+        try:
+            for done in on_ray.run_blocks(storage, manifest, missing, count):
+                now = time.time()
+                first = min(first, max(called, min(done.begun, now)))  # clocks of machines differ a little
+                run.pictures += done.pictures
+                run.failures += done.failures
+                run.seconds = now - first
+                if progress is not None:
+                    rate = run.pictures / run.seconds if run.seconds else None
+                    progress(Progress(skipped + run.pictures, manifest.source.pictures, run.failures, rate))
+            storage.remove_temporary()
+            storage.remove(TRAIL)
+            manifest.complete = len(finished_blocks(storage)) == manifest.source.blocks
+        finally:
+            run.ended = _now()
+            with suppress(InputError):  # of a full disk, say, which is what ended the run
+                manifest.write(storage)
     assert manifest.complete
     return Summary(run.pictures, run.failures, skipped, first - called, run.seconds, count)
 
@@ -230,6 +236,7 @@ def _begin(
     count, blocks = write_plan(storage, pictures, options.batch_size, options.limit)
     if count == 0:
         raise InputError(f"{printable(given)} holds no pictures: give a folder, a list or a Parquet file that does")
+    storage.remove(MODEL)
     storage.make(MODEL)
     for name, data in files.items():
         storage.write(f"{MODEL}/{name}", data)

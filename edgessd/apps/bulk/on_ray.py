@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from edgessd.apps.bulk.arrow import pyarrow as pa
-from edgessd.apps.bulk.manifest import Manifest, read_manifest
+from edgessd.apps.bulk.manifest import Manifest, Source
 from edgessd.apps.bulk.plan import read_block
 from edgessd.apps.bulk.reading import Picture, read_ahead
 from edgessd.apps.bulk.storage import Storage
@@ -49,9 +49,10 @@ WORKERS_PER_READER = 2
 READ_AHEAD_PER_WORKER = 256 * 2**20
 """Bytes of pictures that wait in Ray's object store for each worker."""
 
-MAX_RESTARTS = 20
-"""How often a worker may lose its process or its machine before the run ends. Its block is tried again each time: a
-number of tries would be used up in the seconds that Ray needs to see that a machine is gone."""
+MAX_RESTARTS = 50
+"""How often a worker may lose its process or its machine before the run ends. Its block is tried again each time (a
+number of tries would be used up in the seconds that Ray needs to see that a machine is gone); trail.py sees to it that
+a picture does not kill it for ever."""
 
 CONNECT_SECONDS = 10
 BLOCKS_PER_READ = 8
@@ -118,11 +119,12 @@ def count_workers(wanted: int | None, threads: int) -> int:
     return wanted or most
 
 
-def run_blocks(output: str, blocks: Sequence[int], workers: int, threads: int) -> Iterator[Done]:
-    """Detect in these blocks of the plan in `output`; yield what came of each as soon as its file is there.
+def run_blocks(storage: Storage, manifest: Manifest, blocks: Sequence[int], workers: int) -> Iterator[Done]:
+    """Detect in these blocks of the plan of a result; yield what came of each as soon as its file is there.
 
     Raises InputError for what a worker met (no space left, say), DeviceError where Ray itself fails.
     """
+    output = storage.root if storage.local else storage.address
     with _quiet(), _context(workers):
         size = max(1, min(BLOCKS_PER_READ, len(blocks) // (4 * workers)))
         numbers = [pa.table({"block": blocks[start : start + size]}) for start in range(0, len(blocks), size)]
@@ -130,7 +132,7 @@ def run_blocks(output: str, blocks: Sequence[int], workers: int, threads: int) -
             ray.data.from_arrow(numbers)
             .map_batches(
                 _read,
-                fn_args=(output,),
+                fn_args=(output, manifest.source, manifest.options.batch_size),
                 batch_size=1,
                 batch_format="pyarrow",
                 num_cpus=READER_CPU,
@@ -141,7 +143,7 @@ def run_blocks(output: str, blocks: Sequence[int], workers: int, threads: int) -
                 fn_constructor_args=(output,),
                 batch_size=1,
                 batch_format="pyarrow",
-                num_cpus=threads * WORKER_CPU,
+                num_cpus=manifest.options.threads * WORKER_CPU,
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 max_restarts=MAX_RESTARTS,
                 max_task_retries=-1,
@@ -159,14 +161,12 @@ def run_blocks(output: str, blocks: Sequence[int], workers: int, threads: int) -
             ) from error
 
 
-def _read(numbers: Any, output: str) -> Iterator[Any]:
+def _read(numbers: Any, output: str, source: Source, batch_size: int) -> Iterator[Any]:
     """The read stage: numbers of blocks in, one row of pictures for each out."""
     for number in numbers.column("block").to_pylist():
         try:
-            storage = Storage(output)
-            manifest = _manifest(storage)
-            block = read_block(storage, number, manifest.options.batch_size)
-            pictures = read_ahead(block, manifest.source)
+            block = read_block(Storage(output), number, batch_size)
+            pictures = read_ahead(block, source)
         except EdgeSSDError as error:
             yield pa.Table.from_pylist([{"block": number, "trouble": str(error)}], schema=_CHUNK)
             continue
@@ -184,17 +184,6 @@ def _read(numbers: Any, output: str) -> Iterator[Any]:
         )
 
 
-_manifests: dict[str, Manifest] = {}
-
-
-def _manifest(storage: Storage) -> Manifest:
-    """Read the manifest once in each process; it does not change while a run goes on."""
-    if storage.address not in _manifests:
-        _manifests.clear()
-        _manifests[storage.address] = read_manifest(storage)
-    return _manifests[storage.address]
-
-
 class _Actor:
     """One worker, as Ray holds it."""
 
@@ -202,7 +191,7 @@ class _Actor:
         self.worker: Worker | None = None
         self.trouble = ""
         try:
-            self.worker = Worker(output)
+            self.worker = Worker(output, bool(ray.get_runtime_context().was_current_actor_reconstructed))
         except EdgeSSDError as error:
             self.trouble = str(error)
 
@@ -261,7 +250,9 @@ def _context(workers: int) -> Iterator[None]:
     context.target_max_block_size = 1  # byte: every row, which is one of our blocks, travels alone
     context.enable_progress_bars = False
     options = ray.data.ExecutionOptions()
-    options.resource_limits = ray.data.ExecutionResources(object_store_memory=READ_AHEAD_PER_WORKER * workers)
+    options.resource_limits = ray.data.ExecutionResources.for_limits(
+        object_store_memory=READ_AHEAD_PER_WORKER * workers
+    )
     context.execution_options = options
     try:
         yield

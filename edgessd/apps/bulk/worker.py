@@ -14,6 +14,7 @@ from edgessd.apps.bulk.manifest import MODEL, Manifest, model_files, part_name, 
 from edgessd.apps.bulk.reading import Picture, read_picture, shown_path
 from edgessd.apps.bulk.rows import Row, found_row, write_rows
 from edgessd.apps.bulk.storage import Storage
+from edgessd.apps.bulk.trail import DEATHS, Trail
 from edgessd.detector import Detector
 from edgessd.errors import EdgeSSDError, InputError, printable
 from edgessd.io.images import decode_image, shown_source
@@ -31,11 +32,13 @@ class Done(NamedTuple):
 class Worker:
     """One loaded model of a run; `detect_block` per block.
 
-    output: the result's folder, which holds the model that the run was begun with. Raises InputError where this
-    machine does not see it.
+    output: the result's folder, which holds the model that the run was begun with. after_death: it takes the place of
+    one that died, and leaves a trail in its first block (trail.py). Raises InputError where this machine does not see
+    the folder.
     """
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, after_death: bool = False) -> None:
+        self._after_death = after_death
         self.storage = Storage(output)
         self.manifest = _shared_manifest(self.storage)
         self.detector = load(self.storage, self.manifest)
@@ -46,8 +49,16 @@ class Worker:
         Raises InputError only where the file cannot be written.
         """
         begun = time.time()
-        rows = [self._row(index, picture) for index, picture in enumerate(pictures, first)]
+        trail = Trail(self.storage, number) if self._after_death else None
+        rows = []
+        for place, picture in enumerate(pictures):
+            if trail is not None and trail.gives_up(place):
+                path = shown_path(picture.path)
+                rows.append(Row(first + place, path, error=f"{printable(path)}: {DEATHS} workers died at this picture"))
+            else:
+                rows.append(self._row(first + place, picture))
         write_rows(self.storage, part_name(number), rows)
+        self._after_death = False
         failures = sum(row.error is not None for row in rows)
         return Done(number, len(rows), failures, begun)
 

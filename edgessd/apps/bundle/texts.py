@@ -67,6 +67,7 @@ ExecStart={folder}/start.sh
 Restart=on-failure
 RestartSec=5
 DynamicUser=yes
+StateDirectory=edgessd
 SupplementaryGroups=video
 NoNewPrivileges=yes
 ProtectSystem=strict

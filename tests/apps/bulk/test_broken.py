@@ -132,6 +132,39 @@ def test_a_worker_is_killed(here, long_list, tmp_path, rows_of):
     check_every_picture_once(rows_of(output), long_list)
 
 
+KILLER = """
+    import os
+    from edgessd.io import images
+
+    decode = images.decode_image
+
+    def decode_or_die(data, *, name):
+        if name.endswith("killer.jpg"):
+            os._exit(1)
+        return decode(data, name=name)
+
+    images.decode_image = decode_or_die
+"""
+
+
+def test_a_picture_that_kills_its_worker_is_a_row_with_its_error(pictures, tmp_path, rows_of):
+    (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(KILLER))  # stands for a decoder that crashes
+    shutil.copyfile(pictures / "picture 0.jpg", tmp_path / "killer.jpg")
+    names = [str(pictures / f"picture {number}.jpg") for number in range(10)]
+    names.insert(7, str(tmp_path / "killer.jpg"))
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    output = tmp_path / "out"
+    text = finish(
+        start("bulk", tmp_path / "list.txt", "-o", output, "--batch-size", 3, "--workers", 1, PYTHONPATH=str(tmp_path))
+    )
+    assert "11 pictures, 1 of them with an error" in text
+    rows = rows_of(output)
+    assert [row.path for row in rows] == names
+    assert [row.error is not None for row in rows] == [name.endswith("killer.jpg") for name in names]
+    assert "2 workers died" in rows[7].error
+    assert not (output / "_trail").exists()
+
+
 CLUSTER = """
     import json, os, signal, sys, threading, time
     from pathlib import Path

@@ -12,6 +12,10 @@ import pytest
 
 from edgessd import Detector, zoo
 from edgessd.apps.bulk import detect_many, job
+from edgessd.apps.bulk import worker as worker_module
+from edgessd.apps.bulk.plan import read_block
+from edgessd.apps.bulk.reading import read_ahead
+from edgessd.apps.bulk.storage import Storage
 from edgessd.apps.bulk.worker import Worker
 from edgessd.errors import DeviceError, EdgeSSDError, InputError, OptionError
 
@@ -165,6 +169,37 @@ def test_a_worker_refuses_another_model(result):
     model.write_bytes(model.read_bytes() + b"x")
     with pytest.raises(InputError, match="does not hold the model of this run"):
         Worker(str(result))
+
+
+class Death(BaseException):
+    """Stands for what ends a process."""
+
+
+def test_a_picture_at_which_workers_die_is_given_up(result, rows_of, mixed_list, monkeypatch):
+    """The block of two pictures that kill: two deaths each after the first, then two rows with an error."""
+    (result / "part-00000000.parquet").unlink()
+    storage = Storage(str(result))
+    killers, deaths = mixed_list.lines[1:3], 0
+    decode = worker_module.decode_image
+
+    def decode_or_die(data, *, name):
+        if name in killers:
+            raise Death
+        return decode(data, name=name)
+
+    monkeypatch.setattr(worker_module, "decode_image", decode_or_die)
+    block = read_block(storage, 0, 4)
+    for after_death in (False, True, True, True, True, True):
+        worker = Worker(str(result), after_death)
+        try:
+            worker.detect_block(0, 0, read_ahead(block, worker.manifest.source))
+            break
+        except Death:
+            deaths += 1
+    assert deaths == 5
+    rows = rows_of(result)[:4]
+    assert [row.error for row in rows] == [None, *(f"{path}: 2 workers died at this picture" for path in killers), None]
+    assert rows[3].scores
 
 
 def command(*arguments, code="", **environment):
