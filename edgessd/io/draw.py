@@ -173,6 +173,8 @@ def _place(rect: Rect, label: tuple[int, int], picture: tuple[int, int], line: i
         (x2 - wide, y2 - tall),
         (x2, y1),
         (x1 - wide, y1),
+        (x2 - wide, y1),
+        (x1, (y1 + y2 - tall) // 2),
     )
     best, lowest = rect, math.inf
     for preference, (x, y) in enumerate(corners):

@@ -131,3 +131,14 @@ def test_any_text_can_be_measured_and_written(text: str) -> None:
     image = canvas()
     assert (text_width(text, 14) > 0) == bool(text)
     put_text(image, text, 10, 100, 14, (255, 255, 255))
+
+
+def test_a_box_that_fills_the_picture_has_its_label_between_the_panels():
+    picture = np.zeros((240, 320, 3), np.uint8)
+    panels = [(0, 0, 320, 60), (0, 180, 320, 240)]
+    drawn = draw_detections(
+        picture, np.array([[0.0, 0, 320, 240]]), np.array([0]), np.array([0.9]), ["cat"], avoid=panels
+    )
+    lines = draw_detections(picture, np.array([[0.0, 0, 320, 240]]), np.array([0]), np.array([0.9]), [""], avoid=panels)
+    rows = np.flatnonzero((drawn != lines).any(axis=(1, 2)))
+    assert len(rows) and rows.min() >= 60 and rows.max() < 180
