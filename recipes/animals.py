@@ -41,7 +41,7 @@ QUICK = 48
 # Batch norm is folded in the COCO weights: they bear only a low rate. The paper's softmax, light augmentation, EMA.
 BASE: dict[str, Any] = {"augment": "light", "lr": 1e-3, "weight_decay": 4e-5, "batch_size": 32, "warmup": 50}
 # What makes the shipped network; chosen by the trials, see docs/model-development.md.
-FINAL: dict[str, Any] = {"epochs": 20}
+FINAL: dict[str, Any] = {"epochs": 12, "lr": 5e-4}
 TRIALS: dict[str, dict[str, Any]] = {
     "base: lr 1e-3, softmax, EMA 0.998, light augmentation": {},
     "lr 5e-4": {"lr": 5e-4},
