@@ -81,14 +81,6 @@ def picture_input(spec: InputSpec) -> InputSpec:
     )
 
 
-def float_outputs(data: bytes) -> bytes:
-    """Return the file with float32 outputs: one DEQUANTIZE operator behind each int8 one."""
-    editor = Editor(data)
-    outputs = {name: to_float(editor, index) for name, index in editor.outputs().items()}
-    editor.interface(editor.inputs(), outputs)
-    return editor.to_bytes()
-
-
 def to_float(editor: Editor, tensor: int) -> int:
     """Return a float32 tensor of the same values, made behind all operators; `tensor` itself where it is float."""
     if editor.dtype(tensor) == "float32":

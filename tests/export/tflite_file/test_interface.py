@@ -3,7 +3,7 @@ import pytest
 from ai_edge_litert.interpreter import OpResolverType
 
 from edgessd.errors import ModelError
-from edgessd.export.tflite_file import describe, float_outputs, normalize_inside, picture_input, take_bytes
+from edgessd.export.tflite_file import normalize_inside, picture_input, take_bytes
 from edgessd.export.tflite_file.editor import Editor
 from edgessd.ops.preprocess import preprocess, value_table
 
@@ -50,19 +50,6 @@ def test_float_networks_have_nothing_to_requantise(make_spec, make_raw, outputs)
     spec = make_spec()
     with pytest.raises(ModelError, match="float32, not int8"):
         take_bytes(make_raw(spec, *outputs(spec)))
-
-
-def test_integer_outputs_become_floats(passing, run):
-    image = (PICTURE.astype(int) - 128).astype(np.int8)
-    found = run(float_outputs(passing), image)["pixels"]
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, (image.reshape(-1).astype(np.float32) + 1) / 127.5, rtol=1e-6)
-
-
-def test_float_outputs_stay(make_spec, make_raw, outputs):
-    spec = make_spec()
-    data = describe(make_raw(spec, *outputs(spec)), spec)
-    assert float_outputs(data) == data
 
 
 def test_normalisation_moves_into_the_graph(blank, make_spec, run):
