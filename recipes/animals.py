@@ -2,10 +2,10 @@
 
     python recipes/animals.py --data VOC2012 --weights FILE.safetensors [--trials float|qat] [--out runs/animals]
 
-Steps, each of which goes on where it was left: fine-tuning of the COCO network (`edgessd train`), quantisation-aware
-training (`edgessd qat`), both files, verified, and VOC07 mAP of all. --trials runs what the settings were chosen by
-instead: every line of `TRIALS` at the same short budget, or of `QAT_TRIALS` from the finished float network.
-Tables and figures go to --out as JSON and Markdown. --quick takes a few pictures everywhere.
+Steps, each of which goes on where it was left: fine-tuning of the COCO network (`edgessd train`), quantisation
+(`edgessd quantize`, or with --qat-epochs `edgessd qat`), both files, verified, and VOC07 mAP of all. --trials runs
+what the settings were chosen by instead: every line of `TRIALS` at the same short budget, or of `QAT_TRIALS` from the
+finished float network. Tables and figures go to --out as JSON and Markdown. --quick takes a few pictures everywhere.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 
 from edgessd import Detector
 from edgessd.datasets.load import load_dataset
@@ -26,7 +27,8 @@ from edgessd.export.checked import export_checked
 from edgessd.export.formats import export_model
 from edgessd.io.files import write_text_atomic
 from edgessd.io.markdown import markdown_table
-from edgessd.quantization import load_quantized, save_quantized
+from edgessd.models import load_checkpoint
+from edgessd.quantization import calibration_pictures, load_quantized, quantize, save_quantized
 from edgessd.quantization.qat import STATE as QAT_STATE
 from edgessd.quantization.qat import QatConfig, qat
 from edgessd.training import make_config, train
@@ -175,6 +177,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=SHARED / "weights/ssdlite_mobilenet_v2_coco.safetensors")
     parser.add_argument("--trials", choices=("float", "qat"), help="run a table of settings instead")
     parser.add_argument("--budget", type=int, default=3, help="epochs of each trial of the float network")
+    parser.add_argument("--qat-epochs", type=int, default=0, help="0 quantises without training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "runs/animals")
@@ -182,6 +185,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
+    torch.set_num_threads(args.threads)
     if args.trials == "float":
         trials(args)
         return
@@ -189,7 +193,14 @@ def main() -> None:
     if args.trials == "qat":
         qat_trials(args, start)
         return
-    best = quantised(args, start, args.out / "qat", {"epochs": 1, "labels": True, "distil": True})
+    if args.qat_epochs:
+        best = quantised(args, start, args.out / "qat", {"epochs": args.qat_epochs, "labels": True, "distil": True})
+    else:
+        best = args.out / "ptq.safetensors"
+        if not best.exists():
+            pictures = folder_of(args, listed(args, "train", 1))
+            count = QUICK if args.quick else 128
+            save_quantized(best, quantize(*load_checkpoint(start), calibration_pictures(pictures, count)))
     rows: list[dict[str, Any]] = [{"file": "float checkpoint", **accuracy(start, args)}]
     files = [args.out / f"{NAME}{suffix}" for suffix in (".onnx", ".tflite")]
     export_model(best, files[0])
