@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from edgessd.apps.benchmark.peers import YOLOX
 from edgessd.apps.benchmark.records import Task
-from edgessd.errors import ModelError, OptionError, did_you_mean
+from edgessd.errors import ModelError, OptionError, did_you_mean, printable
 from edgessd.model_file import read_spec, runtimes_for
 from edgessd.zoo import resolve_model
 
@@ -19,7 +20,7 @@ GPUS = {"onnx": ("cuda", "tensorrt"), "openvino": ("gpu",), "torch": ("cuda", "c
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What the user asks for: the axes of the table.
 
-    models: files or bundled names. runtimes: `all`, `cpu` (all on the processor), or engines such as `onnx`,
+    models: files or bundled names, or `yolox:FILE` for an ONNX file of YOLOX. runtimes: `all`, `cpu` (all on the processor), or engines such as `onnx`,
     `onnx:cuda`. precisions: only models of these; empty: all. threads: None leaves the number to the engine.
     """
 
@@ -70,6 +71,12 @@ def plan(wanted: Wanted, common: Task) -> list[Task]:
 
 def _engines(model: str, wanted: Wanted) -> Iterator[tuple[str, str]]:
     """Runtime and provider of each engine that is asked for and can load this model."""
+    asked = [_parse(each) for each in wanted.runtimes]
+    if model.startswith(YOLOX):
+        if not Path(model.removeprefix(YOLOX)).is_file():
+            raise ModelError(f"no model file {printable(model.removeprefix(YOLOX))}")
+        yield from (("onnx", provider or "cpu") for name, provider in asked if name in ("all", "cpu", "onnx"))
+        return
     path = resolve_model(model)
     try:
         possible = [
@@ -80,7 +87,6 @@ def _engines(model: str, wanted: Wanted) -> Iterator[tuple[str, str]]:
             raise  # a name that is mistyped is worth an answer before anything is measured
         yield "", ""
         return
-    asked = [_parse(each) for each in wanted.runtimes]
     for runtime in possible:
         providers = ["", *GPUS[runtime]]
         for name, provider in asked:

@@ -54,6 +54,12 @@ def test_accuracy_is_measured_once_for_each_engine_and_before_the_times():
     assert all(task.kind == "speed" for task in tasks[3:])
 
 
+def test_a_file_of_yolox_is_measured_by_its_prefix(tmp_path):
+    (tmp_path / "y.onnx").write_bytes(b"")
+    tasks = plan(Wanted(models=(f"yolox:{tmp_path}/y.onnx",), runtimes=("cpu",), threads=(1, 2)), COMMON)
+    assert engines(tasks) == [("onnx:cpu", 1, 1), ("onnx:cpu", 2, 1)]
+
+
 def test_a_damaged_file_is_a_task_whose_row_will_say_why(tmp_path):
     (tmp_path / "a.onnx").write_text("no model")
     tasks = plan(Wanted(models=(str(tmp_path / "a.onnx"),), threads=(1,)), COMMON)
@@ -65,6 +71,7 @@ def test_a_damaged_file_is_a_task_whose_row_will_say_why(tmp_path):
     [
         ({"models": ("edgessd-cocoa",)}, ModelError, "did you mean"),
         ({"models": ("missing.onnx",)}, ModelError, "no model file"),
+        ({"models": ("yolox:missing.onnx",)}, ModelError, "no model file missing.onnx"),
         ({"runtimes": ("onxx",)}, OptionError, "did you mean 'onnx'"),
         ({"runtimes": ("torch",)}, OptionError, "no combination is left"),
         ({"precisions": ("fp16",)}, OptionError, "no combination is left"),
