@@ -20,8 +20,9 @@ GPUS = {"onnx": ("cuda", "tensorrt"), "openvino": ("gpu",), "torch": ("cuda", "c
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What the user asks for: the axes of the table.
 
-    models: files or bundled names, or `yolox:FILE` for an ONNX file of YOLOX. runtimes: `all`, `cpu` (all on the processor), or engines such as `onnx`,
-    `onnx:cuda`. precisions: only models of these; empty: all. threads: None leaves the number to the engine.
+    models: files or bundled names, or `yolox:FILE` for an ONNX file of YOLOX. runtimes: `all`, `cpu` (all on the
+    processor), or engines such as `onnx`, `onnx:cuda`. precisions: only models of these; empty: all. threads: None
+    leaves the number to the engine.
     """
 
     models: tuple[str, ...]
