@@ -55,7 +55,9 @@ def by_class(result: Evaluation, columns: int = 4) -> str:
     each = sorted(result.classes, key=lambda each: -np.nan_to_num(each.ap, nan=-1))
     cells = [f"{one.name} ({one.objects}) | {one.ap:.1f}" for one in each if one.objects]
     height = -(-len(cells) // columns)
-    lines = ["| class (objects) | AP " * min(columns, len(cells)) + "|", "|---|---:" * min(columns, len(cells)) + "|"]
+    columns = -(-len(cells) // height)
+    cells += [" | "] * (height * columns - len(cells))
+    lines = ["| class (objects) | AP " * columns + "|", "|---|---:" * columns + "|"]
     for row in range(height):
         lines.append("| " + " | ".join(cells[k] for k in range(row, len(cells), height)) + " |")
     return "\n".join(lines)

@@ -189,9 +189,9 @@ def error_sheet(evaluation: Evaluation) -> Figure | None:
     for column, curve in enumerate(curves):
         _shares(axes[0, column], curve)
         _wrong(axes[1, column], curve)
+    wide = len(curves) > 2
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=7 if len(curves) > 1 else 4, frameon=False)
-    wide = len(curves) > 1
+    figure.legend(handles, labels, loc="outside lower center", ncols=7 if wide else 4, frameon=False)
     figure.suptitle(
         f"Kinds of error (Hoiem et al. 2012){': ' if wide else chr(10)}above the mean over a group's classes, "
         "below all wrong detections of the group",

@@ -172,3 +172,21 @@ def test_many_classes_are_drawn_too(build, tmp_path, rng):
     pictures = [([one], [(one[0], one[1], 0.9), ((one[0] + 1) % 32, one[1], 0.95)]) for one in objects]
     written = write_plots(evaluate(*build(pictures, classes), "voc"), tmp_path)
     assert {"precision_recall.png", "confusion.png"} <= {path.name for path in written}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_title_and_legend_of_the_error_sheet_are_not_cut_off(build, count):
+    pytest.importorskip("matplotlib")
+    from dataclasses import replace
+
+    from edgessd.evaluation.plots import error_sheet
+
+    result = evaluate(*build([([(0, A), (1, B)], [(0, A, 0.9), (1, A, 0.8), (0, FAR, 0.7)])]), "voc07")
+    curve = result.groups[0]
+    curves = [replace(curve, classes=(*curve.classes, f"{number}")) for number in range(count)]
+    result.__dict__["groups"] = curves  # as many columns as that
+    figure = error_sheet(result)
+    figure.draw_without_rendering()
+    for part in (figure._suptitle, figure.legends[0]):
+        box = part.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width
