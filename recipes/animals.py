@@ -39,6 +39,7 @@ NAME = "edgessd-animals"
 CLASSES = ("cat", "dog", "horse", "sheep", "cow", "person")
 STATE = "state.safetensors"
 QUICK = 48
+CALIBRATION = 300
 
 # Batch norm is folded in the COCO weights: they bear only a low rate. The paper's softmax, light augmentation, EMA.
 BASE: dict[str, Any] = {"augment": "light", "lr": 1e-3, "weight_decay": 4e-5, "batch_size": 32, "warmup": 50}
@@ -115,7 +116,7 @@ def quantised(args: argparse.Namespace, start: Path, out: Path, settings: dict[s
         init=str(start),
         out=str(out),
         calibration=str(pictures),
-        calibration_images=QUICK if args.quick else 128,
+        calibration_images=QUICK if args.quick else CALIBRATION,
         threads=args.threads,
         **options,
     )
@@ -199,7 +200,7 @@ def main() -> None:
         best = args.out / "ptq.safetensors"
         if not best.exists():
             pictures = folder_of(args, listed(args, "train", 1))
-            count = QUICK if args.quick else 128
+            count = QUICK if args.quick else CALIBRATION
             save_quantized(best, quantize(*load_checkpoint(start), calibration_pictures(pictures, count)))
     rows: list[dict[str, Any]] = [{"file": "float checkpoint", **accuracy(start, args)}]
     files = [args.out / f"{NAME}{suffix}" for suffix in (".onnx", ".tflite")]
