@@ -15,22 +15,21 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgessd import Detector, zoo
+from turns import median_milliseconds
+
+from edgessd import Detector
 from edgessd.datasets.load import load_dataset
 from edgessd.errors import EdgeSSDError
 from edgessd.evaluation import detect_all, evaluate
 from edgessd.evaluation.protocols import under_protocol
 from edgessd.export.formats import export_model
 from edgessd.io.files import atomic_write, write_text_atomic
-from edgessd.io.images import load_image
 from edgessd.io.markdown import markdown_table
 from edgessd.models import load_checkpoint
-from edgessd.ops.preprocess import preprocess
 from edgessd.quantization import calibration_pictures, quantize
 from edgessd.runtimes import load_runtime
 from edgessd.training import make_config, train
@@ -116,24 +115,14 @@ def percent(value: float | None) -> float:
 
 def time_all(rows: list[dict[str, Any]], runs: int) -> None:
     """Median milliseconds of one thread, all files in turns within one minute."""
-    picture = load_image(zoo.photos()[0])
     runtimes = {
         (i, format): load_runtime(row[f"file {format}"], threads=1)
         for i, row in enumerate(rows)
         for format in FORMATS
         if f"file {format}" in row
     }
-    inputs = {key: preprocess(picture, runtime.spec.input)[None] for key, runtime in runtimes.items()}
-    times: dict[tuple[int, str], list[float]] = {key: [] for key in runtimes}
-    for turn in range(runs + 2):
-        for key, runtime in runtimes.items():
-            runtime.run(inputs[key])  # the other networks have emptied the caches
-            started = time.perf_counter()
-            runtime.run(inputs[key])
-            if turn >= 2:
-                times[key].append(time.perf_counter() - started)
-    for (i, format), values in times.items():
-        rows[i][f"ms {format}"] = round(1e3 * statistics.median(values), 2)
+    for (i, format), value in median_milliseconds(runtimes, runs).items():
+        rows[i][f"ms {format}"] = value
         runtimes[i, format].close()
 
 

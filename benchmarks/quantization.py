@@ -13,9 +13,7 @@ that breaks is a row with its reason; --json is read first if it exists, and row
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from turns import median_milliseconds
 
 from edgessd import Detector, zoo
 from edgessd.datasets import load_coco
@@ -36,12 +35,10 @@ from edgessd.export import export_model
 from edgessd.export.formats import open_source
 from edgessd.export.verify import verify
 from edgessd.io.files import atomic_write, write_text_atomic
-from edgessd.io.images import load_image
 from edgessd.io.markdown import markdown_table
 from edgessd.io.sources import expand
 from edgessd.models import create_model
 from edgessd.models.ssd import SSD
-from edgessd.ops.preprocess import preprocess
 from edgessd.quantization import calibration_pictures, quantize
 from edgessd.runtimes import load_runtime
 
@@ -149,22 +146,11 @@ def accuracy(file: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 def timed(rows: list[dict[str, Any]], runtimes: dict[int, Any], threads: int, runs: int) -> None:
     """Median milliseconds of the bare run, all in turns; and the ratio to the same runtime's fp32 file."""
-    picture = load_image(zoo.photos()[0])
-    inputs = {index: preprocess(picture, runtime.spec.input)[None] for index, runtime in runtimes.items()}
-    times: dict[int, list[float]] = {index: [] for index in runtimes}
-    gc.disable()
-    for turn in range(runs + 2):
-        for index, runtime in runtimes.items():
-            runtime.run(inputs[index])  # the other networks have emptied the caches
-            started = time.perf_counter()
-            runtime.run(inputs[index])
-            if turn >= 2:
-                times[index].append(time.perf_counter() - started)
-    gc.enable()
+    times = median_milliseconds(runtimes, runs)
     reference = {}
-    for index, values in times.items():
+    for index, value in times.items():
         row = rows[index]
-        row[f"ms_{threads}"] = round(1e3 * statistics.median(values), 2)
+        row[f"ms_{threads}"] = value
         if row["precision"] == "fp32":
             reference[row["format"], row["level"]] = row[f"ms_{threads}"]
     for index in times:

@@ -11,24 +11,21 @@ finished float network. Tables and figures go to --out as JSON and Markdown. --q
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
+from steps import int8_files, linked, write_table
 
 from edgessd import Detector
 from edgessd.datasets.load import load_dataset
 from edgessd.evaluation import detect_all, evaluate
 from edgessd.evaluation.protocols import under_protocol
-from edgessd.export.checked import export_checked
 from edgessd.export.formats import export_model
 from edgessd.io.files import write_text_atomic
-from edgessd.io.markdown import markdown_table
 from edgessd.models import load_checkpoint
-from edgessd.quantization import calibration_pictures, load_quantized, quantize, save_quantized
+from edgessd.quantization import calibration_pictures, quantize, save_quantized
 from edgessd.quantization.qat import STATE as QAT_STATE
 from edgessd.quantization.qat import QatConfig, qat
 from edgessd.training import make_config, train
@@ -73,8 +70,8 @@ def listed(args: argparse.Namespace, split: str, share: int) -> str:
     return str(path)
 
 
-def fine_tuned(args: argparse.Namespace, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train from the COCO weights, or go on; the row of the trial."""
+def fine_tuned(args: argparse.Namespace, out: Path, settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Train from the COCO weights, or go on; the best checkpoint, and the row of the trial."""
     values = {**BASE, "epochs": args.budget, **settings}
     if args.quick:
         values |= {"epochs": 1, "warmup": 1, "batch_size": 8}
@@ -93,12 +90,11 @@ def fine_tuned(args: argparse.Namespace, out: Path, settings: dict[str, Any]) ->
     result = train(config, resume=(out / STATE).exists())
     maps = [row["mAP_voc07"] for row in result.history if row.get("mAP_voc07") is not None]
     speed = sorted(row["images_per_second"] or 0 for row in result.history)[len(result.history) // 2]
-    return {
+    return result.best, {
         "epochs": values["epochs"],
         "mAP best": round(100 * max(maps), 2),
         "mAP last": round(100 * maps[-1], 2),
         "images/s": round(speed, 1),
-        "checkpoint": str(result.best),
     }
 
 
@@ -124,14 +120,9 @@ def quantised(args: argparse.Namespace, start: Path, out: Path, settings: dict[s
 
 
 def folder_of(args: argparse.Namespace, names: str) -> Path:
-    """A folder with links to the pictures of a list."""
-    folder: Path = args.out / Path(names).stem
-    folder.mkdir(exist_ok=True)
-    for sample in load_dataset(str(args.data), names, classes=CLASSES).samples:
-        link = folder / sample.image.name
-        if not link.exists():
-            link.symlink_to(sample.image.resolve())
-    return folder
+    """A folder with the pictures of a list."""
+    samples = load_dataset(str(args.data), names, classes=CLASSES).samples
+    return linked([sample.image for sample in samples], args.out / Path(names).stem)
 
 
 def accuracy(model: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -143,21 +134,13 @@ def accuracy(model: Path, args: argparse.Namespace) -> dict[str, float]:
     return {"mAP": round(result.figures["mAP"], 2), **figures}
 
 
-def write(args: argparse.Namespace, name: str, rows: list[dict[str, Any]]) -> None:
-    """Write a table as JSON and as Markdown."""
-    write_text_atomic(args.out / f"{name}.json", json.dumps(rows, indent=1) + "\n")
-    shown = [{key: value for key, value in row.items() if key != "checkpoint"} for row in rows]
-    write_text_atomic(args.out / f"{name}.md", markdown_table(shown) + "\n")
-    print(markdown_table(shown), flush=True)
-
-
 def trials(args: argparse.Namespace) -> None:
     """Every setting at the same budget."""
     rows: list[dict[str, Any]] = []
     for number, (name, settings) in enumerate(TRIALS.items()):
         once = {"eval_every": args.budget}
-        rows.append({"what": name, **fine_tuned(args, args.out / "trials" / f"{number:02}", {**once, **settings})})
-        write(args, "trials", rows)
+        rows.append({"what": name, **fine_tuned(args, args.out / "trials" / f"{number:02}", {**once, **settings})[1]})
+        write_table(args.out, "trials", rows)
 
 
 def qat_trials(args: argparse.Namespace, start: Path) -> None:
@@ -168,7 +151,7 @@ def qat_trials(args: argparse.Namespace, start: Path) -> None:
         file = args.out / "qat_trials" / f"{number:02}.onnx"
         export_model(best, file)
         rows.append({"what": name, **accuracy(file, args)})
-        write(args, "qat_trials", rows)
+        write_table(args.out, "qat_trials", rows)
 
 
 def main() -> None:
@@ -190,7 +173,7 @@ def main() -> None:
     if args.trials == "float":
         trials(args)
         return
-    start = Path(fine_tuned(args, args.out / "float", FINAL)["checkpoint"])
+    start = fine_tuned(args, args.out / "float", FINAL)[0]
     if args.trials == "qat":
         qat_trials(args, start)
         return
@@ -203,27 +186,9 @@ def main() -> None:
             count = QUICK if args.quick else CALIBRATION
             save_quantized(best, quantize(*load_checkpoint(start), calibration_pictures(pictures, count)))
     rows: list[dict[str, Any]] = [{"file": "float checkpoint", **accuracy(start, args)}]
-    files = [args.out / f"{NAME}{suffix}" for suffix in (".onnx", ".tflite")]
-    export_model(best, files[0])
-    checkpoint = described(best, accuracy(files[0], args), args)
-    for file in files:
-        report = export_checked(checkpoint, file)
-        assert report is not None
-        row = {"file": file.name, "MB": round(report.megabytes, 2), **accuracy(file, args)}
-        rows.append({**row, "integer_share": report.integer_share})
-    write(args, "report", rows)
+    more = int8_files(best, args.out, NAME, "voc07/voc_animals/val", lambda file: accuracy(file, args))[1]
+    write_table(args.out, "report", [*rows, *more])
     print(f"{time.perf_counter() - started:.0f} s")
-
-
-def described(checkpoint: Path, figures: dict[str, float], args: argparse.Namespace) -> Path:
-    """Write the quantised checkpoint with its name, licence and figures in the spec, and return where."""
-    network = load_quantized(checkpoint)
-    metrics = {f"voc07/voc_animals/val/{key}": value for key, value in figures.items()}
-    origin = msgspec.structs.replace(network.spec.provenance, metrics=metrics)
-    network.spec = msgspec.structs.replace(network.spec, name=NAME, provenance=origin)
-    path: Path = args.out / "int8.safetensors"
-    save_quantized(path, network)
-    return path
 
 
 if __name__ == "__main__":

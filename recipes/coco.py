@@ -13,27 +13,23 @@ package. --quick takes 32 pictures everywhere.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from steps import int8_files, linked, write_table
 
 from edgessd import Detector, __version__
 from edgessd.datasets import load_coco
 from edgessd.evaluation.coco import coco_ap
 from edgessd.evaluation.detections import detect_all
 from edgessd.evaluation.protocols import under_protocol
-from edgessd.export import export_model
-from edgessd.export.checked import export_checked
-from edgessd.io.files import write_text_atomic
-from edgessd.io.markdown import markdown_table
 from edgessd.io.sources import expand
 from edgessd.models.checkpoint import load_checkpoint, save_checkpoint
 from edgessd.models.weights import tensorflow_ssdlite
-from edgessd.quantization import calibration_pictures, load_quantized, quantize, save_quantized
+from edgessd.quantization import calibration_pictures, quantize, save_quantized
 from edgessd.quantization.distance import distance
 from edgessd.quantization.qat import STATE, QatConfig, qat
 from edgessd.runtimes import load_runtime
@@ -78,14 +74,8 @@ def quantised(args: argparse.Namespace, start: Path) -> Path:
 
 
 def few(args: argparse.Namespace) -> Path:
-    """A folder with links to a few of the pictures without labels."""
-    folder: Path = args.out / "few"
-    folder.mkdir(exist_ok=True)
-    for path in [Path(str(each)) for each in expand(args.unlabelled)][:QUICK]:
-        link = folder / path.name
-        if not link.exists():
-            link.symlink_to(path.resolve())
-    return folder
+    """A folder with a few of the pictures without labels."""
+    return linked([Path(str(each)) for each in expand(args.unlabelled)][:QUICK], args.out / "few")
 
 
 def accuracy(model: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -97,17 +87,6 @@ def accuracy(model: Path, args: argparse.Namespace) -> dict[str, float]:
         figures = coco_ap(truth, detect_all(detector, truth))
     wanted = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
     return {key: round(figures[key], 2) for key in wanted if key in figures}
-
-
-def with_metrics(checkpoint: Path, figures: dict[str, float], args: argparse.Namespace) -> Path:
-    """Write the quantised checkpoint with its figures in the spec, and return where."""
-    network = load_quantized(checkpoint)
-    metrics = {f"coco/{Path(args.coco[1]).name}/{key}": value for key, value in figures.items()}
-    origin = msgspec.structs.replace(network.spec.provenance, metrics=metrics, license="Apache-2.0")
-    network.spec = msgspec.structs.replace(network.spec, provenance=origin)
-    path: Path = args.out / "int8.safetensors"
-    save_quantized(path, network)
-    return path
 
 
 def away(model: Path, start: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -141,19 +120,16 @@ def main() -> None:
     rows: list[dict[str, Any]] = [
         {"file": start.name, "MB": round(start.stat().st_size / 1e6, 2), **accuracy(start, args)}
     ]
-    files = [args.out / f"{NAME}{suffix}" for suffix in (".onnx", ".tflite")]
-    # The ONNX file once to measure, then both with its figures inside.
-    export_model(best, files[0])
-    best = with_metrics(best, accuracy(files[0], args), args)
-    for file in files:
-        report = export_checked(best, file)
-        assert report is not None
-        row = {"file": file.name, "MB": round(report.megabytes, 2), **accuracy(file, args), **away(file, start, args)}
-        rows.append({**row, "integer_share": report.integer_share})
-    table = markdown_table(rows)
-    write_text_atomic(args.out / "report.json", json.dumps(rows, indent=1) + "\n")
-    write_text_atomic(args.out / "report.md", table + "\n")
-    print(table)
+    files, more = int8_files(
+        best,
+        args.out,
+        NAME,
+        f"coco/{Path(args.coco[1]).name}" if args.coco else "",
+        lambda file: accuracy(file, args),
+        lambda file: away(file, start, args),
+        license="Apache-2.0",
+    )
+    write_table(args.out, "report", [*rows, *more])
     print(f"{time.perf_counter() - started:.0f} s")
     if args.install:
         for file in files:

@@ -1,4 +1,4 @@
-"""What an exported ONNX graph with quantise and dequantise nodes still needs to run fast: some passes.
+"""What an exported ONNX graph with quantise and dequantise nodes still needs to run fast.
 
 torch quantises activations to int8; onnxruntime's kernels on x86 fuse every convolution only where activations
 are uint8 and weights int8. Adding 128 to the zero points is the same function.
@@ -113,10 +113,10 @@ def drop_products_with_constants(proto: Any) -> None:
         for index, name in enumerate(node.input):
             if name in names:
                 node.input[index] = names[name]
-    drop_dead(proto)
+    _drop_dead(proto)
 
 
-def drop_dead(proto: Any) -> None:
+def _drop_dead(proto: Any) -> None:
     """Leave out the nodes that no output needs, and their constants, in place."""
     needed = {value.name for value in proto.graph.output}
     kept = []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, get_args
@@ -17,6 +15,7 @@ from edgessd.apps.bulk.storage import Storage
 from edgessd.coco import COCO_CLASSES, COCO_IDS
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
 from edgessd.io.files import atomic_write, writing
+from edgessd.io.folders import new_folder
 from edgessd.io.remote import url_scheme
 
 Format = Literal["coco", "csv", "yolo"]
@@ -103,24 +102,8 @@ def _item(file: IO[str], number: int, value: dict[str, object]) -> None:
 
 
 def _to_yolo(storage: Storage, manifest: Manifest, target: Path) -> Converted:
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise InputError(f"{printable(target)} is already there: give -o a new folder, or remove it first")
-    if not target.absolute().parent.is_dir():
-        raise InputError(
-            f"cannot write {printable(target)}: there is no folder {target.absolute().parent}, make it first"
-        )
-    with writing(target):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
-        try:
-            converted = _fill_yolo(storage, manifest, temporary)
-            temporary.chmod(0o755)
-            if target.exists():
-                target.rmdir()
-            temporary.replace(target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    return converted
+    with new_folder(target) as temporary:
+        return _fill_yolo(storage, manifest, temporary)
 
 
 def _fill_yolo(storage: Storage, manifest: Manifest, folder: Path) -> Converted:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import edgessd
 from edgessd.apps.bundle import texts
-from edgessd.apps.bundle.folder import new_folder
 from edgessd.apps.bundle.requirements import EXTRAS, requirements
 from edgessd.apps.bundle.wheel import build_wheel
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.io.folders import new_folder
 from edgessd.model_file import read_facts, runtimes_for
 from edgessd.zoo import resolve_model
 

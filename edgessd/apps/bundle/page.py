@@ -11,8 +11,8 @@ import msgspec
 import edgessd
 from edgessd.apps.bundle import npm
 from edgessd.apps.bundle.final import final_onnx, final_tflite
-from edgessd.apps.bundle.folder import check_new, new_folder
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.io.folders import check_new, new_folder
 from edgessd.model_file import runtimes_for
 from edgessd.ops.preprocess import value_table
 from edgessd.spec import InputSpec, ModelSpec
