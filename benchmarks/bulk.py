@@ -31,6 +31,7 @@ from typing import Any
 import msgspec
 
 from edgessd.apps.benchmark.machine import describe_machine
+from edgessd.apps.bulk.job import BATCH_SIZE
 from edgessd.io.files import write_text_atomic
 from edgessd.io.sources import expand
 
@@ -201,7 +202,7 @@ def main() -> None:
     parser.add_argument("sources", nargs="*", help="folders or patterns of pictures")
     parser.add_argument("--limit", type=int, help="only the first pictures")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--repeat", type=int, help="so many pictures in all, and measure memory")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two measurements of memory")

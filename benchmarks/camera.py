@@ -3,14 +3,14 @@
     python benchmarks/camera.py clip.mp4 [more.mp4] [--model FILE] [--threads 1] [--frames 300] [--json out.json]
 
 For each clip each stage is timed alone (reading; detecting; drawing; encoding the output video, which has a thread of
-its own), then the whole pipeline, `--repeat` times; the best of each are compared, as other load only slows down.
-1.00 would mean that the other stages cost nothing beside the slowest.
+its own), then the whole pipeline, `--repeat` times in turns; the ratio is the median of those of the turns. 1.00 would mean that the other stages cost nothing beside the slowest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 import threading
@@ -97,15 +97,17 @@ def measure(clip: str, engine: Engine, count: int, repeat: int) -> dict[str, Any
         seconds = alone(clip, engine, count)
         seconds["pipeline"], done = whole(clip, engine, count)
         rounds.append(seconds)
-    best = {name: min(each[name] for each in rounds) for name in rounds[0]}
-    slowest = max(("read", "detect", "draw", "encode"), key=lambda name: best[name])
+    middle = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    slowest = max(("read", "detect", "draw", "encode"), key=lambda name: middle[name])
+    ratios = sorted(each["pipeline"] / each[slowest] for each in rounds)
     return {
         "clip": Path(clip).name,
         "frames": done,
-        "seconds": {name: round(value, 3) for name, value in best.items()},
+        "seconds": {name: round(value, 3) for name, value in middle.items()},
         "slowest": slowest,
-        "ratio": round(best["pipeline"] / best[slowest], 3),
-        "fps": round(done / best["pipeline"], 1),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(value, 3) for value in ratios],
+        "fps": round(done / middle["pipeline"], 1),
     }
 
 
@@ -116,21 +118,22 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--frames", type=int, default=300, help="of each clip")
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     engine = Engine(
         lambda model, runtime: Detector.load(model or None, runtime, options.threads), {"": options.model or ""}, ""
     )
     rows = []
-    print(f"{'clip':24} frames  read s  detect  draw  encode  pipeline  slowest  ratio   FPS")
+    print(f"{'clip':24} frames  read s  detect  draw  encode  pipeline  slowest  ratio (lowest, highest)  FPS")
     for clip in options.clips:
         row = measure(clip, engine, options.frames, options.repeat)
         rows.append(row)
         s = row["seconds"]
         print(
             f"{row['clip'][:24]:24} {row['frames']:6} {s['read']:7.2f} {s['detect']:7.2f} {s['draw']:5.2f} "
-            f"{s['encode']:7.2f} {s['pipeline']:9.2f}  {row['slowest']:7} {row['ratio']:6.2f} {row['fps']:5.0f}",
+            f"{s['encode']:7.2f} {s['pipeline']:9.2f}  {row['slowest']:7} {row['ratio']:5.2f} "
+            f"({row['ratios'][0]:.2f}, {row['ratios'][-1]:.2f})      {row['fps']:5.0f}",
             flush=True,
         )
     if options.json is not None:

@@ -26,6 +26,8 @@ READ_AHEAD = 128 * 2**20
 
 MAX_BYTES = 64 * 2**20
 
+_AT_ONCE = 8
+
 
 class Picture(Struct):
     """One picture before its detection.
@@ -41,10 +43,32 @@ class Picture(Struct):
 
 
 def read_ahead(block: Block, source: Source) -> list[Picture]:
-    """Return the pictures of a block in order, read up to the limit of bytes."""
+    """Return the pictures of a block in order, read up to the limit of bytes.
+
+    Those of a disk are left to the worker (`each_read`): to read them there is cheaper than to hand them over.
+    """
     if isinstance(block.pictures, Slice):
         return list(_from_table(block.pictures, source.columns))
     return _from_paths(block.pictures, source.root)
+
+
+def each_read(pictures: Sequence[Picture], root: str) -> Iterator[Picture]:
+    """Yield the pictures, read; the next few of those that were not read ahead are read in a thread meanwhile."""
+    groups = [pictures[start : start + _AT_ONCE] for start in range(0, len(pictures), _AT_ONCE)]
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(_read_all, groups[0], root) if groups else None
+        for number in range(len(groups)):
+            assert coming is not None
+            now = coming.result()
+            if number + 1 < len(groups):
+                coming = thread.submit(_read_all, groups[number + 1], root)
+            yield from now
+
+
+def _read_all(pictures: Sequence[Picture], root: str) -> list[Picture]:
+    return [
+        read_picture(each.path, root) if each.data is None and each.error is None else each for each in pictures
+    ]
 
 
 def read_picture(path: str, root: str) -> Picture:
@@ -65,12 +89,13 @@ def read_picture(path: str, root: str) -> Picture:
 
 
 def _from_paths(paths: Sequence[str], root: str) -> list[Picture]:
-    at_once = DOWNLOADS if any(url_scheme(path) is not None for path in paths) else 1
+    if all(url_scheme(path) is None for path in paths):
+        return [Picture(path) for path in paths]
     pictures: list[Picture] = []
     size = 0
-    with ThreadPoolExecutor(at_once) as threads:
-        for start in range(0, len(paths), at_once):
-            group = paths[start : start + at_once]
+    with ThreadPoolExecutor(DOWNLOADS) as threads:
+        for start in range(0, len(paths), DOWNLOADS):
+            group = paths[start : start + DOWNLOADS]
             if size >= READ_AHEAD:
                 pictures += map(Picture, group)
                 continue

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from edgessd._cv2 import cv2
 from edgessd.apps.bulk.manifest import MODEL, Manifest, model_files, part_name, read_manifest, sha256
-from edgessd.apps.bulk.reading import Picture, read_picture, shown_path
+from edgessd.apps.bulk.reading import Picture, each_read, shown_path
 from edgessd.apps.bulk.rows import Row, found_row, write_rows
 from edgessd.apps.bulk.storage import Storage
 from edgessd.apps.bulk.trail import DEATHS, Trail
@@ -51,7 +51,7 @@ class Worker:
         begun = time.time()
         trail = Trail(self.storage, number) if self._after_death else None
         rows = []
-        for place, picture in enumerate(pictures):
+        for place, picture in enumerate(each_read(pictures, self.manifest.source.root)):
             if trail is not None and trail.gives_up(place):
                 path = shown_path(picture.path)
                 rows.append(Row(first + place, path, error=f"{printable(path)}: {DEATHS} workers died at this picture"))
@@ -64,8 +64,6 @@ class Worker:
 
     def _row(self, index: int, picture: Picture) -> Row:
         path = shown_path(picture.path)
-        if picture.data is None and picture.error is None:
-            picture = read_picture(picture.path, self.manifest.source.root)
         if picture.data is None:
             return Row(index, path, error=picture.error)
         started = time.perf_counter()

@@ -12,6 +12,7 @@ from typing import Self
 
 from edgessd.apps.camera.channel import Channel, Empty, Ended
 from edgessd.apps.camera.sources import FrameSource
+from edgessd.apps.camera.worker import give_way
 from edgessd.io.images import Image
 
 _AHEAD = 4  # frames of a file that are read ahead
@@ -113,6 +114,8 @@ class Capture:
                 return
 
     def _read(self) -> None:
+        if not self.source.live:
+            give_way()
         error: BaseException | None = None
         try:
             self._read_all()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -10,18 +13,32 @@ from edgessd.apps.camera.channel import Channel, Ended
 
 T = TypeVar("T")
 
+_NICENESS = 10
+
+
+def give_way() -> None:
+    """Let other threads have the processor before this one, and before those that it starts; on Linux only.
+
+    For work in front of and behind the detection of a file, which sets the pace: it waits for such work wherever a
+    queue is full or empty, so that nothing starves, and it is not interrupted by it otherwise.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
 
 class Worker(Generic[T]):
     """Calls `handle` with each thing that is put, in order, in its own thread.
 
     lossy: never wait; when `size` things wait already, the oldest is thrown away and counted in `dropped`.
-    Otherwise `put` waits for room. What `handle` raises is raised at the next `put`, or at `close`; nothing
+    Otherwise `put` waits for room, and the thread gives way to others. What `handle` raises is raised at the next `put`, or at `close`; nothing
     is handled after it.
     """
 
     def __init__(self, name: str, handle: Callable[[T], None], *, size: int, lossy: bool) -> None:
         self._handle = handle
         self._channel: Channel[T] = Channel(size, newest=lossy)
+        self._lossy = lossy
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name=f"edgessd-{name}", daemon=True)
         self._thread.start()
@@ -45,6 +62,8 @@ class Worker(Generic[T]):
         self._raise()
 
     def _work(self) -> None:
+        if not self._lossy:
+            give_way()
         try:
             while True:
                 self._handle(self._channel.take())

@@ -156,18 +156,40 @@ def test_pictures_inside_parquet_files_come_with_their_names(tmp_path, monkeypat
     assert "no such file" in read_ahead(blocks[0], Source)[1].error
 
 
-def test_more_bytes_than_may_wait_are_left_to_the_worker(tmp_path, monkeypatch):
+def test_more_bytes_than_may_wait_are_left_to_the_worker(monkeypatch):
     from edgessd.apps.bulk import reading
 
     monkeypatch.setattr(reading, "READ_AHEAD", 100)
-    header = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
-    for number in range(4):
-        (tmp_path / f"{number}.png").write_bytes(header)
+    monkeypatch.setattr(reading, "DOWNLOADS", 1)
+    monkeypatch.setattr(reading, "read_picture", lambda path, root: reading.Picture(path, b"x" * 60))
+
+    class Source:
+        root = ""
+
+    addresses = [f"http://127.0.0.1/{number}.png" for number in range(4)]
+    read = read_ahead(plan.Block(0, 0, addresses), Source)
+    assert [each.path for each in read] == addresses
+    assert [each.data is not None for each in read] == [True, True, False, False]
+    assert all(each.error is None for each in read)
+    later = list(reading.each_read(read, ""))
+    assert [each.path for each in later] == addresses and all(each.data is not None for each in later)
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 20])
+def test_pictures_of_a_disk_are_read_by_the_worker_in_order(tmp_path, count):
+    from edgessd.apps.bulk import reading
+
+    names = [f"{number}.png" for number in range(count)]
+    for name in names[:-1]:
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), int(name[:-4]), np.uint8))
 
     class Source:
         root = str(tmp_path)
 
-    read = read_ahead(plan.Block(0, 0, [f"{number}.png" for number in range(4)]), Source)
-    filled = -(-100 // len(header))
-    assert [each.data is not None for each in read] == [number < filled for number in range(4)]
-    assert all(each.error is None for each in read)
+    waiting = read_ahead(plan.Block(0, 0, names), Source)
+    assert all(each.data is None and each.error is None for each in waiting)
+    read = list(reading.each_read(waiting, Source.root))
+    assert [each.path for each in read] == names
+    assert [each.data for each in read[:-1]] == [(tmp_path / name).read_bytes() for name in names[:-1]]
+    assert all(each.milliseconds > 0 for each in read[:-1])
+    assert not read or "no such file" in read[-1].error

@@ -1,3 +1,5 @@
+import os
+import sys
 import threading
 import time
 
@@ -63,6 +65,20 @@ def test_worker_handles_in_order_and_finishes_what_waits() -> None:
         worker.put(number)
     worker.close()
     assert done == list(range(20)) and worker.dropped == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux only")
+@pytest.mark.parametrize("lossy", [False, True])
+def test_work_that_may_wait_gives_way_and_work_that_may_lose_does_not(lossy: bool) -> None:
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    seen: list[int] = []
+    worker = Worker(
+        "test", lambda _: seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())), size=2, lossy=lossy
+    )
+    worker.put(0)
+    worker.close()
+    assert seen == [here] if lossy else seen[0] > here
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == here
 
 
 def test_lossy_worker_never_stalls_its_caller() -> None:
