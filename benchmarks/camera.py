@@ -3,7 +3,8 @@
     python benchmarks/camera.py clip.mp4 [more.mp4] [--model FILE] [--threads 1] [--frames 300] [--json out.json]
 
 For each clip each stage is timed alone (reading; detecting; drawing; encoding the output video, which has a thread of
-its own), then the whole pipeline, `--repeat` times in turns; the ratio is the median of those of the turns. 1.00 would mean that the other stages cost nothing beside the slowest.
+its own), then the whole pipeline, `--repeat` times in turns; the ratio is the median of those of the turns. 1.00 would
+mean that the other stages cost nothing beside the slowest.
 """
 
 from __future__ import annotations

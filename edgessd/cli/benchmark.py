@@ -22,6 +22,7 @@ from edgessd.apps.benchmark.remote import measure_on_device, side_by_side
 from edgessd.apps.benchmark.runner import measure_apart
 from edgessd.apps.benchmark.ssh import Ssh
 from edgessd.apps.benchmark.tables import print_report, to_csv, to_markdown
+from edgessd.cli import options
 from edgessd.datasets.load import read_dataset
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation.report import METRICS, Metric
@@ -67,6 +68,7 @@ def benchmark(
     wheels: Annotated[Path | None, typer.Option(help="With ssh: wheels to install from, without network.")] = None,
     ssh_config: Annotated[Path | None, typer.Option(help="With ssh: a file instead of ~/.ssh/config.")] = None,
     benchmark_model: Annotated[Path | None, typer.Option(help="With adb: LiteRT's program.")] = None,
+    labels: options.Labels = None,
     yolox: Annotated[str | None, typer.Option(help="With --preset paper: an ONNX file of YOLOX.")] = None,
 ) -> None:
     """Measure models: milliseconds by stage, memory, size and accuracy; each combination in its own process."""
@@ -76,7 +78,9 @@ def benchmark(
             check_writable(target)
     old = None if compare is None else read_report(compare)
     measure_there = None if device is None else _device(device, wheels, ssh_config, benchmark_model)
-    common = _common_task(images, data, split, metric, limit, runs, seconds)
+    if labels is not None and device is not None:
+        raise OptionError("files that need --labels are measured here: leave --device out")
+    common = _common_task(images, data, split, metric, limit, runs, seconds, labels)
     there: Report | None = None
     if preset is not None:
         if device is not None:
@@ -155,7 +159,14 @@ def _preset(
 
 
 def _common_task(
-    images: str | None, data: str, split: str | None, metric: str, limit: int | None, runs: int, seconds: float
+    images: str | None,
+    data: str,
+    split: str | None,
+    metric: str,
+    limit: int | None,
+    runs: int,
+    seconds: float,
+    labels: str | None,
 ) -> Task:
     if metric not in METRICS:
         raise OptionError(f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}: use {', '.join(METRICS)}")
@@ -176,6 +187,7 @@ def _common_task(
         split=split,
         metric=chosen,
         limit=limit,
+        labels=labels or "",
     )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from edgessd._memory import kept
 from edgessd.errors import ModelError, OptionError
 from edgessd.training.config import TrainConfig, differences
 from edgessd.training.device import channels_last, make_accelerator
@@ -31,7 +32,6 @@ from edgessd.training.failures import give_up, note_unreadable
 from edgessd.training.feed import Feed
 from edgessd.training.interrupt import Interrupt
 from edgessd.training.logs import Board
-from edgessd.training.memory import kept
 from edgessd.training.network import build_network
 from edgessd.training.objective import Objective
 from edgessd.training.optimizer import make_optimizer

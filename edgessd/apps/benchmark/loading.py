@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from edgessd.apps.benchmark.peers import is_peer, open_peer
 from edgessd.apps.benchmark.records import Task
 from edgessd.detector import Detector
-from edgessd.errors import OptionError
+from edgessd.errors import OptionError, SpecError
+from edgessd.model_file import read_spec
+from edgessd.zoo import resolve_model
 
 
 def load(task: Task, **thresholds: Any) -> Detector:
@@ -16,11 +19,28 @@ def load(task: Task, **thresholds: Any) -> Detector:
     if is_peer(task.model):
         detector = open_peer(task.model, provider, task.threads, thresholds)
     else:
+        runtime = task.runtime or None
         detector = Detector.load(
-            task.model, task.runtime or None, threads=task.threads, providers=[provider], **thresholds
+            task.model,
+            runtime,
+            threads=task.threads,
+            labels=labels_for(resolve_model(task.model, runtime), task.labels) if task.labels else None,
+            providers=[provider],
+            **thresholds,
         )
     name = detector.runtime.name
     if provider != "cpu" and f"({provider.partition('-')[0]}" not in name:
         detector.close()
         raise OptionError(f"{provider} cannot start here, {name} took its place: check its driver and libraries")
     return detector
+
+
+def labels_for(file: Path, labels: str) -> str | None:
+    """Return the class names for a file that does not describe itself, None for one that does."""
+    if not labels:
+        return None
+    try:
+        read_spec(file)
+    except SpecError:
+        return labels
+    return None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgessd.apps.benchmark.loading import labels_for
 from edgessd.apps.benchmark.peers import YOLOX
 from edgessd.apps.benchmark.records import Task
 from edgessd.errors import ModelError, OptionError, did_you_mean, printable
@@ -40,7 +41,7 @@ def plan(wanted: Wanted, common: Task) -> list[Task]:
     """
     speed: list[Task] = []
     for model in wanted.models:
-        for runtime, provider in dict.fromkeys(_engines(model, wanted)):
+        for runtime, provider in dict.fromkeys(_engines(model, wanted, common.labels)):
             on_processor = provider in ("", "cpu")
             for threads in wanted.threads if on_processor else (None,):  # a GPU does not ask for threads
                 for batch in wanted.batches:
@@ -70,7 +71,7 @@ def plan(wanted: Wanted, common: Task) -> list[Task]:
     return [*accuracy.values(), *speed]
 
 
-def _engines(model: str, wanted: Wanted) -> Iterator[tuple[str, str]]:
+def _engines(model: str, wanted: Wanted, labels: str) -> Iterator[tuple[str, str]]:
     """Runtime and provider of each engine that is asked for and can load this model."""
     asked = [_parse(each) for each in wanted.runtimes]
     if model.startswith(YOLOX):
@@ -81,7 +82,10 @@ def _engines(model: str, wanted: Wanted) -> Iterator[tuple[str, str]]:
     path = resolve_model(model)
     try:
         possible = [
-            runtime for file in model_files(model) if _wanted_precision(file, wanted) for runtime in runtimes_for(file)
+            runtime
+            for file in model_files(model)
+            if _wanted_precision(file, wanted, labels)
+            for runtime in runtimes_for(file)
         ]
     except ModelError:
         if not path.is_file():
@@ -103,8 +107,8 @@ def model_files(model: str) -> list[Path]:
     return [file for number, file in enumerate(files) if not number or file.is_file()]
 
 
-def _wanted_precision(file: Path, wanted: Wanted) -> bool:
-    spec = read_spec(file)
+def _wanted_precision(file: Path, wanted: Wanted, labels: str) -> bool:
+    spec = read_spec(file, labels_for(file, labels))
     precision = "int8" if spec.quantization else spec.precision
     return not wanted.precisions or precision in wanted.precisions
 

@@ -31,7 +31,8 @@ class Task(Struct, frozen=True):
     kind: `speed` measures times, `accuracy` average precision. model: a file, a bundled name, or one of `peers`.
     provider: what the runtime runs on, such as `cuda`; empty for its default on the processor. threads: None leaves
     them to the engine. images: pictures to measure with. runs, warmup: batches. seconds: where the runs take longer,
-    they end after `fewest`.
+    they end after `fewest`. labels: class names of another tool's TFLite detector, as in `edgessd detect`; only models
+    that do not describe themselves take them.
     """
 
     kind: Literal["speed", "accuracy"]
@@ -49,6 +50,7 @@ class Task(Struct, frozen=True):
     split: str | None = None
     metric: Literal["voc07", "voc", "coco"] = "coco"
     limit: int | None = None
+    labels: str = ""
 
     @property
     def engine(self) -> str:

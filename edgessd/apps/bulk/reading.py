@@ -66,9 +66,7 @@ def each_read(pictures: Sequence[Picture], root: str) -> Iterator[Picture]:
 
 
 def _read_all(pictures: Sequence[Picture], root: str) -> list[Picture]:
-    return [
-        read_picture(each.path, root) if each.data is None and each.error is None else each for each in pictures
-    ]
+    return [read_picture(each.path, root) if each.data is None and each.error is None else each for each in pictures]
 
 
 def read_picture(path: str, root: str) -> Picture:

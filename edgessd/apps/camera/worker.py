@@ -31,8 +31,8 @@ class Worker(Generic[T]):
     """Calls `handle` with each thing that is put, in order, in its own thread.
 
     lossy: never wait; when `size` things wait already, the oldest is thrown away and counted in `dropped`.
-    Otherwise `put` waits for room, and the thread gives way to others. What `handle` raises is raised at the next `put`, or at `close`; nothing
-    is handled after it.
+    Otherwise `put` waits for room, and the thread gives way to others. What `handle` raises is raised at the next
+    `put`, or at `close`; nothing is handled after it.
     """
 
     def __init__(self, name: str, handle: Callable[[T], None], *, size: int, lossy: bool) -> None:

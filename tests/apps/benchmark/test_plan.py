@@ -1,6 +1,8 @@
+import msgspec
 import pytest
 
 from edgessd import zoo
+from edgessd.apps.benchmark.measure import measure_speed
 from edgessd.apps.benchmark.plan import Wanted, plan
 from edgessd.apps.benchmark.records import Task
 from edgessd.errors import ModelError, OptionError
@@ -81,3 +83,18 @@ def test_mistakes_are_told_before_anything_is_measured(changes, error, part):
     wanted = {"models": (zoo.DEFAULT_MODEL,), **changes}
     with pytest.raises(error, match=part):
         plan(Wanted(**wanted), COMMON)
+
+
+def test_a_file_of_another_tool_is_measured_with_labels_beside_one_that_needs_none(tmp_path, make_tflite):
+    stranger = tmp_path / "theirs.tflite"
+    stranger.write_bytes(make_tflite.tiny_nms(text="", input_type="uint8"))
+    wanted = Wanted(models=(zoo.DEFAULT_MODEL, str(stranger)), runtimes=("litert",), threads=(1,))
+    assert engines(plan(wanted, COMMON)) == [("litert", 1, 1), ("", 1, 1)]  # the row will say what is missing
+    names = tmp_path / "labels.txt"
+    names.write_text("cat\ndog\n")
+    tasks = plan(wanted, msgspec.structs.replace(COMMON, labels=str(names), images=(str(zoo.photos()[0]),), runs=2))
+    assert engines(tasks) == [("litert", 1, 1), ("litert", 1, 1)]
+    rows = [measure_speed(task) for task in tasks]
+    assert [row.input for row in rows] == ["300x300", "8x4"] and all(row.stages["total"].median > 0 for row in rows)
+    with pytest.raises(OptionError, match="no-such"):
+        plan(wanted, msgspec.structs.replace(COMMON, labels="no-such"))

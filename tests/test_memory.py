@@ -8,7 +8,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only 
 
 PROGRAM = """
 import resource, sys, torch
-from edgessd.training.memory import kept
+from edgessd._memory import kept
 torch.set_num_threads(1)
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -16,6 +16,8 @@ def faults():
         torch.zeros(40_000_000, dtype=torch.uint8)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 with kept(enabled=sys.argv[1] == "1"):
+    with kept():
+        pass  # the inner one ends nothing
     for _ in range(8):  # the heap takes some rounds to settle: each leaves a splinter beside its block
         faults()
     inside = faults()
