@@ -13,6 +13,7 @@ from edgessd.spec import ModelSpec
 from edgessd.training.config import TrainConfig
 from edgessd.training.evaluate import Score
 from edgessd.training.logs import draw_curves, write_csv
+from edgessd.training.sets import NO_EVALUATION
 from edgessd.training.update import PARTS
 
 # A row of the log: one epoch.
@@ -74,12 +75,12 @@ def epoch_line(row: Row, epochs: int) -> str:
 def done_lines(best: Path, metric: float | None, config: TrainConfig) -> str:
     """Return what a person reads at the end: where the checkpoint is, and what to do with it."""
     shown = "" if metric is None else f" (mAP {100 * metric:.1f})"
-    split = f" --split {config.val_split}" if config.val_split else ""
-    return (
-        f"done: {best}{shown}\n"
-        f"evaluate: edgessd evaluate {best} --data {config.val_data or config.data}{split}\n"
-        f"export:   edgessd export {best} -o {best.with_suffix('.onnx')}"
-    )
+    lines = [f"done: {best}{shown}"]
+    if config.val_split != NO_EVALUATION:
+        split = f" --split {config.val_split}" if config.val_split else ""
+        lines.append(f"evaluate: edgessd evaluate {best} --data {config.val_data or config.data}{split}")
+    lines.append(f"export:   edgessd export {best} -o {best.with_suffix('.onnx')}")
+    return "\n".join(lines)
 
 
 def _number(value: float) -> float | None:
