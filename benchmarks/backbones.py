@@ -86,8 +86,8 @@ def measure(candidate: Candidate, args: argparse.Namespace) -> dict[str, Any]:
     row["curve"] = [percent(value) for value in curve]
     row["images/s"] = round(statistics.median(each["images_per_second"] or 0 for each in result.history), 1)
     row["parameters M"] = round(sum(p.numel() for p in load_checkpoint(result.best)[0].parameters()) / 1e6, 2)
-    pictures = [sample.image for sample in load_dataset(str(args.data), "train", classes=CLASSES).samples]
-    quantized = quantize(*load_checkpoint(result.best), calibration_pictures(pictures, args.calibration_images))
+    pictures = calibration_pictures(training_pictures(args), args.calibration_images)
+    quantized = quantize(*load_checkpoint(result.best), pictures)
     truth = load_dataset(str(args.data), "val", classes=CLASSES)
     for format, suffix in FORMATS.items():
         file = out / f"int8{suffix}"
@@ -98,6 +98,17 @@ def measure(candidate: Candidate, args: argparse.Namespace) -> dict[str, Any]:
         row[f"MB {format}"] = round(file.stat().st_size / 1e6, 2)
         row[f"file {format}"] = str(file)
     return row
+
+
+def training_pictures(args: argparse.Namespace) -> Path:
+    """A folder with links to the pictures of the training split: none of the others may calibrate."""
+    folder: Path = args.out / "train"
+    folder.mkdir(exist_ok=True)
+    for sample in load_dataset(str(args.data), "train", classes=CLASSES).samples:
+        link = folder / sample.image.name
+        if not link.exists():
+            link.symlink_to(sample.image.resolve())
+    return folder
 
 
 def found(folder: Path, pattern: str) -> Path:

@@ -55,10 +55,11 @@ TRIALS: dict[str, dict[str, Any]] = {
 # From the finished float network; of the labelled pictures a quarter, so that the trials are short.
 QAT_TRIALS: dict[str, dict[str, Any]] = {
     "labels, 1 epoch": {"epochs": 1, "labels": True},
-    "labels, 3 epochs": {"epochs": 3, "labels": True},
     "distillation, 1 epoch": {"epochs": 1, "distil": True},
     "labels and distillation, 1 epoch": {"epochs": 1, "labels": True, "distil": True},
+    "labels, 3 epochs": {"epochs": 3, "labels": True},
 }
+TRIAL_SHARE, TRIAL_CALIBRATION = 4, 128
 
 
 def listed(args: argparse.Namespace, split: str, share: int) -> str:
@@ -98,7 +99,14 @@ def fine_tuned(args: argparse.Namespace, out: Path, settings: dict[str, Any]) ->
     }
 
 
-def quantised(args: argparse.Namespace, start: Path, out: Path, settings: dict[str, Any], share: int = 1) -> Path:
+def quantised(
+    args: argparse.Namespace,
+    start: Path,
+    out: Path,
+    settings: dict[str, Any],
+    share: int = 1,
+    calibration: int = CALIBRATION,
+) -> Path:
     """Quantisation-aware training from a float checkpoint, or its continuation; the best checkpoint."""
     train_list = listed(args, "train", share)
     pictures = folder_of(args, train_list)
@@ -112,7 +120,7 @@ def quantised(args: argparse.Namespace, start: Path, out: Path, settings: dict[s
         init=str(start),
         out=str(out),
         calibration=str(pictures),
-        calibration_images=QUICK if args.quick else CALIBRATION,
+        calibration_images=QUICK if args.quick else calibration,
         threads=args.threads,
         **options,
     )
@@ -147,8 +155,9 @@ def qat_trials(args: argparse.Namespace, start: Path) -> None:
     """Lengths and objectives of quantisation-aware training."""
     rows: list[dict[str, Any]] = [{"what": "float", **accuracy(start, args)}]
     for number, (name, settings) in enumerate(QAT_TRIALS.items()):
-        best = quantised(args, start, args.out / "qat_trials" / f"{number:02}", settings, share=4)
-        file = args.out / "qat_trials" / f"{number:02}.onnx"
+        out = args.out / "qat_trials" / f"{number:02}"
+        best = quantised(args, start, out, settings, TRIAL_SHARE, TRIAL_CALIBRATION)
+        file = out.with_suffix(".onnx")
         export_model(best, file)
         rows.append({"what": name, **accuracy(file, args)})
         write_table(args.out, "qat_trials", rows)
