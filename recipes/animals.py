@@ -36,7 +36,8 @@ NAME = "edgessd-animals"
 CLASSES = ("cat", "dog", "horse", "sheep", "cow", "person")
 STATE = "state.safetensors"
 QUICK = 48
-CALIBRATION = 300
+# Of every fourth picture of the training split 128; other choices move the result by 0.3 points, see the card.
+CALIBRATION_SHARE, CALIBRATION = 4, 128
 
 # Batch norm is folded in the COCO weights: they bear only a low rate. The paper's softmax, light augmentation, EMA.
 BASE: dict[str, Any] = {"augment": "light", "lr": 1e-3, "weight_decay": 4e-5, "batch_size": 32, "warmup": 50}
@@ -59,7 +60,7 @@ QAT_TRIALS: dict[str, dict[str, Any]] = {
     "labels and distillation, 1 epoch": {"epochs": 1, "labels": True, "distil": True},
     "labels, 3 epochs": {"epochs": 3, "labels": True},
 }
-TRIAL_SHARE, TRIAL_CALIBRATION = 4, 128
+TRIAL_SHARE = 4
 
 
 def listed(args: argparse.Namespace, split: str, share: int) -> str:
@@ -99,28 +100,20 @@ def fine_tuned(args: argparse.Namespace, out: Path, settings: dict[str, Any]) ->
     }
 
 
-def quantised(
-    args: argparse.Namespace,
-    start: Path,
-    out: Path,
-    settings: dict[str, Any],
-    share: int = 1,
-    calibration: int = CALIBRATION,
-) -> Path:
+def quantised(args: argparse.Namespace, start: Path, out: Path, settings: dict[str, Any], share: int = 1) -> Path:
     """Quantisation-aware training from a float checkpoint, or its continuation; the best checkpoint."""
     train_list = listed(args, "train", share)
-    pictures = folder_of(args, train_list)
     options: dict[str, Any] = {"epochs": 1 if args.quick else settings["epochs"]}
     if settings.get("labels"):
         options |= {"data": str(args.data), "split": train_list, "val_split": listed(args, "val", 1)}
         options |= {"classes": CLASSES, "metric": "voc07"}
     if settings.get("distil"):
-        options |= {"unlabelled": str(pictures)}
+        options |= {"unlabelled": str(folder_of(args, train_list))}
     config = QatConfig(
         init=str(start),
         out=str(out),
-        calibration=str(pictures),
-        calibration_images=QUICK if args.quick else calibration,
+        calibration=str(folder_of(args, listed(args, "train", CALIBRATION_SHARE))),
+        calibration_images=QUICK if args.quick else CALIBRATION,
         threads=args.threads,
         **options,
     )
@@ -156,7 +149,7 @@ def qat_trials(args: argparse.Namespace, start: Path) -> None:
     rows: list[dict[str, Any]] = [{"what": "float", **accuracy(start, args)}]
     for number, (name, settings) in enumerate(QAT_TRIALS.items()):
         out = args.out / "qat_trials" / f"{number:02}"
-        best = quantised(args, start, out, settings, TRIAL_SHARE, TRIAL_CALIBRATION)
+        best = quantised(args, start, out, settings, TRIAL_SHARE)
         file = out.with_suffix(".onnx")
         export_model(best, file)
         rows.append({"what": name, **accuracy(file, args)})
@@ -191,7 +184,7 @@ def main() -> None:
     else:
         best = args.out / "ptq.safetensors"
         if not best.exists():
-            pictures = folder_of(args, listed(args, "train", 1))
+            pictures = folder_of(args, listed(args, "train", CALIBRATION_SHARE))
             count = QUICK if args.quick else CALIBRATION
             save_quantized(best, quantize(*load_checkpoint(start), calibration_pictures(pictures, count)))
     rows: list[dict[str, Any]] = [{"file": "float checkpoint", **accuracy(start, args)}]
