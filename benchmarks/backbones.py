@@ -82,22 +82,27 @@ def measure(candidate: Candidate, args: argparse.Namespace) -> dict[str, Any]:
     )
     result = train(config, resume=(out / "state.safetensors").exists())
     curve = [row["mAP_voc07"] for row in result.history]
-    row: dict[str, Any] = {"network": candidate.name, "epochs": len(curve), "mAP float": percent(result.metric)}
+    row: dict[str, Any] = {"network": candidate.name, "epochs": len(curve), "mAP float": accuracy(result.best, args)}
     row["curve"] = [percent(value) for value in curve]
     row["images/s"] = round(statistics.median(each["images_per_second"] or 0 for each in result.history), 1)
     row["parameters M"] = round(sum(p.numel() for p in load_checkpoint(result.best)[0].parameters()) / 1e6, 2)
     pictures = calibration_pictures(training_pictures(args), args.calibration_images)
     quantized = quantize(*load_checkpoint(result.best), pictures)
-    truth = load_dataset(str(args.data), "val", classes=CLASSES)
     for format, suffix in FORMATS.items():
         file = out / f"int8{suffix}"
         export_model(quantized, file)
-        with under_protocol(Detector.load(file), "voc07") as detector:
-            figures = evaluate(truth, detect_all(detector, truth), "voc07", model_classes=detector.spec.classes).figures
-        row[f"mAP int8 {format}"] = round(figures["mAP"], 1)
+        row[f"mAP int8 {format}"] = accuracy(file, args)
         row[f"MB {format}"] = round(file.stat().st_size / 1e6, 2)
         row[f"file {format}"] = str(file)
     return row
+
+
+def accuracy(model: Path, args: argparse.Namespace) -> float:
+    """VOC07 mAP of a checkpoint or file, in percent."""
+    truth = load_dataset(str(args.data), "val", classes=CLASSES)
+    with under_protocol(Detector.load(model), "voc07") as detector:
+        figures = evaluate(truth, detect_all(detector, truth), "voc07", model_classes=detector.spec.classes).figures
+    return round(figures["mAP"], 1)
 
 
 def training_pictures(args: argparse.Namespace) -> Path:
@@ -148,7 +153,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         for format, marker in (("onnx", "o"), ("tflite", "s")):
             if f"ms {format}" in row:
                 size = 18 * row[f"MB {format}"]
-                right.scatter(row[f"ms {format}"], row[f"mAP int8 {format}"], size, line.get_color(), marker, alpha=0.8)
+                place = (row[f"ms {format}"], row[f"mAP int8 {format}"])
+                right.scatter(*place, s=size, color=line.get_color(), marker=marker, alpha=0.8)
         if "ms onnx" in row:
             place = (row["ms onnx"], row["mAP int8 onnx"])
             right.annotate(row["network"], place, (0, 9), textcoords="offset points", fontsize=8, ha="center")

@@ -3,7 +3,7 @@
     python recipes/animals.py --data VOC2012 --weights FILE.safetensors [--trials float|qat] [--out runs/animals]
 
 Steps, each of which goes on where it was left: fine-tuning of the COCO network (`edgessd train`), quantisation
-(`edgessd quantize`, or with --qat-epochs `edgessd qat`), both files, verified, and VOC07 mAP of all. --trials runs
+(`edgessd qat`, or with --qat-epochs 0 `edgessd quantize`), both files, verified, and VOC07 mAP of all. --trials runs
 what the settings were chosen by instead: every line of `TRIALS` at the same short budget, or of `QAT_TRIALS` from the
 finished float network. Tables and figures go to --out as JSON and Markdown. --quick takes a few pictures everywhere.
 """
@@ -53,14 +53,14 @@ TRIALS: dict[str, dict[str, Any]] = {
     "backbone frozen": {"freeze_backbone": True},
     "priors by k-means": {"priors": "kmeans"},
 }
-# From the finished float network; of the labelled pictures a quarter, so that the trials are short.
+# From the finished float network; of the labelled pictures every fourth, so that the trials are short.
 QAT_TRIALS: dict[str, dict[str, Any]] = {
     "labels, 1 epoch": {"epochs": 1, "labels": True},
     "distillation, 1 epoch": {"epochs": 1, "distil": True},
     "labels and distillation, 1 epoch": {"epochs": 1, "labels": True, "distil": True},
     "labels, 3 epochs": {"epochs": 3, "labels": True},
 }
-TRIAL_SHARE = 4
+QAT_SHARE = 4
 
 
 def listed(args: argparse.Namespace, split: str, share: int) -> str:
@@ -149,7 +149,7 @@ def qat_trials(args: argparse.Namespace, start: Path) -> None:
     rows: list[dict[str, Any]] = [{"what": "float", **accuracy(start, args)}]
     for number, (name, settings) in enumerate(QAT_TRIALS.items()):
         out = args.out / "qat_trials" / f"{number:02}"
-        best = quantised(args, start, out, settings, TRIAL_SHARE)
+        best = quantised(args, start, out, settings, QAT_SHARE)
         file = out.with_suffix(".onnx")
         export_model(best, file)
         rows.append({"what": name, **accuracy(file, args)})
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=SHARED / "weights/ssdlite_mobilenet_v2_coco.safetensors")
     parser.add_argument("--trials", choices=("float", "qat"), help="run a table of settings instead")
     parser.add_argument("--budget", type=int, default=3, help="epochs of each trial of the float network")
-    parser.add_argument("--qat-epochs", type=int, default=0, help="0 quantises without training")
+    parser.add_argument("--qat-epochs", type=int, default=1, help="0 quantises without training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "runs/animals")
@@ -180,7 +180,8 @@ def main() -> None:
         qat_trials(args, start)
         return
     if args.qat_epochs:
-        best = quantised(args, start, args.out / "qat", {"epochs": args.qat_epochs, "labels": True, "distil": True})
+        settings = {"epochs": args.qat_epochs, "labels": True, "distil": True}
+        best = quantised(args, start, args.out / "qat", settings, QAT_SHARE)
     else:
         best = args.out / "ptq.safetensors"
         if not best.exists():
