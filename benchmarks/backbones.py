@@ -155,9 +155,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 size = 18 * row[f"MB {format}"]
                 place = (row[f"ms {format}"], row[f"mAP int8 {format}"])
                 right.scatter(*place, s=size, color=line.get_color(), marker=marker, alpha=0.8)
-        if "ms onnx" in row:
-            place = (row["ms onnx"], row["mAP int8 onnx"])
-            right.annotate(row["network"], place, (0, 9), textcoords="offset points", fontsize=8, ha="center")
     left.set(xlabel="epoch", ylabel="VOC07 mAP, float", title="Equal budget")
     right.set(
         xlabel="ms, one thread, int8 (circle: ONNX Runtime, square: LiteRT)",
@@ -165,6 +162,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         title="Area: size of the file",
     )
     right.margins(0.2, 0.2)
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(fontsize=8)
     for axis in (left, right):
         axis.grid(alpha=0.3)
