@@ -34,7 +34,7 @@ def test_train_then_resume(command, voc, start, tmp_path):
     common = ["--data", voc, "--split", "train", "--val-split", "none", "--init", start, "--batch-size", 4]
     code, said = command(*common, "--out", out, "--epochs", 1, "--workers", 0, "--no-crop", "--augment", "flip")
     assert code == 0, said.err
-    assert "edgessd evaluate" in said.out
+    assert "edgessd export" in said.out
     code, said = command("--resume", "--out", out, "--workers", 0)
     assert code == 0, said.err
     code, said = command("--resume", "--out", out, "--lr", 0.1)
