@@ -81,12 +81,15 @@ def measure(candidate: Candidate, args: argparse.Namespace) -> dict[str, Any]:
         **network,
     )
     result = train(config, resume=(out / "state.safetensors").exists())
+    if result.interrupted is not None:
+        raise SystemExit(128 + result.interrupted)
     curve = [row["mAP_voc07"] for row in result.history]
     row: dict[str, Any] = {"network": candidate.name, "epochs": len(curve), "mAP float": accuracy(result.best, args)}
     row["curve"] = [percent(value) for value in curve]
     row["images/s"] = round(statistics.median(each["images_per_second"] or 0 for each in result.history), 1)
     row["parameters M"] = round(sum(p.numel() for p in load_checkpoint(result.best)[0].parameters()) / 1e6, 2)
-    pictures = calibration_pictures(training_pictures(args), args.calibration_images)
+    training = load_dataset(str(args.data), "train", classes=CLASSES).samples
+    pictures = calibration_pictures([sample.image for sample in training], args.calibration_images)
     quantized = quantize(*load_checkpoint(result.best), pictures)
     for format, suffix in FORMATS.items():
         file = out / f"int8{suffix}"
@@ -103,17 +106,6 @@ def accuracy(model: Path, args: argparse.Namespace) -> float:
     with under_protocol(Detector.load(model), "voc07") as detector:
         figures = evaluate(truth, detect_all(detector, truth), "voc07", model_classes=detector.spec.classes).figures
     return round(figures["mAP"], 1)
-
-
-def training_pictures(args: argparse.Namespace) -> Path:
-    """A folder with links to the pictures of the training split: none of the others may calibrate."""
-    folder: Path = args.out / "train"
-    folder.mkdir(exist_ok=True)
-    for sample in load_dataset(str(args.data), "train", classes=CLASSES).samples:
-        link = folder / sample.image.name
-        if not link.exists():
-            link.symlink_to(sample.image.resolve())
-    return folder
 
 
 def found(folder: Path, pattern: str) -> Path:

@@ -120,10 +120,14 @@ def quantised(args: argparse.Namespace, start: Path, out: Path, settings: dict[s
     return qat(config, resume=(out / QAT_STATE).exists()).best
 
 
+def pictures_of(args: argparse.Namespace, names: str) -> list[Path]:
+    """The pictures of a list."""
+    return [sample.image for sample in load_dataset(str(args.data), names, classes=CLASSES).samples]
+
+
 def folder_of(args: argparse.Namespace, names: str) -> Path:
     """A folder with the pictures of a list."""
-    samples = load_dataset(str(args.data), names, classes=CLASSES).samples
-    return linked([sample.image for sample in samples], args.out / Path(names).stem)
+    return linked(pictures_of(args, names), args.out / Path(names).stem)
 
 
 def accuracy(model: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -185,7 +189,7 @@ def main() -> None:
     else:
         best = args.out / "ptq.safetensors"
         if not best.exists():
-            pictures = folder_of(args, listed(args, "train", CALIBRATION_SHARE))
+            pictures = pictures_of(args, listed(args, "train", CALIBRATION_SHARE))
             count = QUICK if args.quick else CALIBRATION
             save_quantized(best, quantize(*load_checkpoint(start), calibration_pictures(pictures, count)))
     rows: list[dict[str, Any]] = [{"file": "float checkpoint", **accuracy(start, args)}]

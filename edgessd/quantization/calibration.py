@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,17 +36,20 @@ class Calibration:
             yield torch.from_numpy(np.stack(pictures))
 
 
-def calibration_pictures(folder: str | os.PathLike[str], limit: int | None = None) -> Calibration:
-    """Return the pictures of a folder (and its subfolders), or `limit` of them, evenly chosen by name.
+def calibration_pictures(pictures: str | os.PathLike[str] | Iterable[Path], limit: int | None = None) -> Calibration:
+    """Return the pictures of a folder, or these files; with `limit` so many of them, evenly chosen by name.
 
     A picture that cannot be read is left out and named in `failures`.
     Raises InputError where the folder is missing or holds no readable picture, OptionError for a limit below 1.
     """
     if limit is not None and limit < 1:
         raise OptionError(f"at least one calibration picture is needed, not {limit}")
-    if not Path(folder).is_dir():
-        raise InputError(f"there is no folder of calibration pictures {folder}: check the path")
-    paths = sorted(Path(str(item)) for item in expand(folder))
+    if not isinstance(pictures, str | os.PathLike):
+        shown, paths = "the list", sorted(pictures)
+    elif Path(pictures).is_dir():
+        shown, paths = str(pictures), sorted(Path(str(item)) for item in expand(pictures))
+    else:
+        raise InputError(f"there is no folder of calibration pictures {pictures}: check the path")
     if limit is not None and limit < len(paths):
         paths = [paths[index * len(paths) // limit] for index in range(limit)]
     readable, failures = [], []
@@ -59,7 +62,7 @@ def calibration_pictures(folder: str | os.PathLike[str], limit: int | None = Non
             readable.append(path)
     if not readable:
         raise InputError(
-            f"{folder} holds no picture that can be read: give a folder with a hundred pictures or more like those "
+            f"{shown} holds no picture that can be read: give a folder with a hundred pictures or more like those "
             "that the model will see"
         )
     return hashed(tuple(readable), tuple(failures))

@@ -212,6 +212,14 @@ def test_calibration_leaves_out_broken_pictures_and_names_them(tmp_path, picture
     assert len(calibration_pictures(folder, 5).paths) in (4, 5)
 
 
+def test_calibration_takes_a_list_of_pictures(picture_folder):
+    paths = sorted(picture_folder.iterdir())
+    assert calibration_pictures(reversed(paths)) == calibration_pictures(picture_folder)
+    assert calibration_pictures(paths, 5) == calibration_pictures(picture_folder, 5)
+    with pytest.raises(InputError, match="the list holds no picture"):
+        calibration_pictures([])
+
+
 def test_calibration_needs_pictures(tmp_path):
     with pytest.raises(InputError, match="there is no folder"):
         calibration_pictures(tmp_path / "none")

@@ -24,7 +24,7 @@ def load(task: Task, **thresholds: Any) -> Detector:
             task.model,
             runtime,
             threads=task.threads,
-            labels=labels_for(resolve_model(task.model, runtime), task.labels) if task.labels else None,
+            labels=labels_for(task.model, task.labels, runtime),
             providers=[provider],
             **thresholds,
         )
@@ -35,12 +35,12 @@ def load(task: Task, **thresholds: Any) -> Detector:
     return detector
 
 
-def labels_for(file: Path, labels: str) -> str | None:
+def labels_for(model: str | Path, labels: str, runtime: str | None = None) -> str | None:
     """Return the class names for a file that does not describe itself, None for one that does."""
     if not labels:
         return None
     try:
-        read_spec(file)
+        read_spec(resolve_model(model, runtime))
     except SpecError:
         return labels
     return None
