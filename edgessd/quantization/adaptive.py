@@ -11,7 +11,6 @@ brain surgeon). The mean of the inputs is left to the bias, which takes up what 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,13 +30,35 @@ DAMPING = 0.01
 POSITIONS = 4096
 
 
-@dataclass
-class _Moments:
-    """Sums over positions: products [G, D, D] and values [G, D] of G groups; their number."""
+class Moments:
+    """Mean and covariance of columns that come in parts, for G groups of D values each.
 
-    products: Tensor
-    values: Tensor
-    count: int = 0
+    The sums are of what lies above the first part's mean: those of a channel that is nearly constant (a ReLU6 that
+    is always full) would else differ by less than float32 can hold.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, columns: Tensor) -> None:
+        """Take in columns [G, D, positions]."""
+        if not self._count:
+            self._origin = columns.mean(dim=2, keepdim=True)
+            self._products: Tensor | float = 0.0
+            self._values: Tensor | float = 0.0
+        above = columns - self._origin
+        self._products = self._products + above @ above.transpose(1, 2)
+        self._values = self._values + above.sum(dim=2)
+        self._count += columns.shape[2]
+
+    def mean(self) -> Tensor:
+        """[G, D]."""
+        return self._origin[..., 0] + self._values / self._count
+
+    def covariance(self) -> Tensor:
+        """[G, D, D]."""
+        above = torch.as_tensor(self._values) / self._count
+        return self._products / self._count - above.unsqueeze(2) * above.unsqueeze(1)
 
 
 def round_adaptively(graph: GraphModule, batches: Iterable[Tensor]) -> int:
@@ -54,9 +75,7 @@ def round_adaptively(graph: GraphModule, batches: Iterable[Tensor]) -> int:
         assert isinstance(quantizer, pt2e.PerChannelWeightFakeQuantize)
         weight = pt2e.parameter(graph, node.args[1])
         if node in moments and not quantizer.fixed:
-            found = moments[node]
-            mean = found.values / found.count
-            covariance = found.products / found.count - mean.unsqueeze(2) * mean.unsqueeze(1)
+            mean, covariance = moments[node].mean(), moments[node].covariance()
             scale = symmetric_scale(weight.detach())
             rows = weight.detach().reshape(len(mean), -1, mean.shape[1])
             rounded = adaptive(rows, scale.reshape(len(mean), -1), covariance)
@@ -100,19 +119,15 @@ def adaptive(weight: Tensor, scale: Tensor, covariance: Tensor, damping: float =
     return rounded.gather(2, order.argsort(dim=1).unsqueeze(1).expand(-1, outputs, -1)).to(weight.dtype)
 
 
-def _measure(graph: GraphModule, batches: Iterable[Tensor]) -> dict[Node, _Moments]:
-    found: dict[Node, _Moments] = {}
+def _measure(graph: GraphModule, batches: Iterable[Tensor]) -> dict[Node, Moments]:
+    found: dict[Node, Moments] = {}
 
     class Inputs(Interpreter):
         def run_node(self, n: Node) -> Any:
             if n.target == _CONVOLUTION and pt2e.is_fake_quantizer(graph, n.args[1]):
                 seen = _columns(*self.fetch_args_kwargs_from_env(n)[0])
                 if seen is not None:
-                    products, values = seen @ seen.transpose(1, 2), seen.sum(dim=2)
-                    entry = found.setdefault(n, _Moments(torch.zeros_like(products), torch.zeros_like(values)))
-                    entry.products += products
-                    entry.values += values
-                    entry.count += seen.shape[2]
+                    found.setdefault(n, Moments()).add(seen)
             return super().run_node(n)
 
     with torch.no_grad():
