@@ -258,6 +258,8 @@ class ArchitectureSpec(_Part, frozen=True):
     backbone: a name of the registry, such as `vgg16` or `timm:mobilenetv2_100`, with its options.
     head: `ssd` (3x3 convolutions) or `ssdlite` (depthwise separable; the extra layers as well).
     pad_type: padding of strided convolutions of extras and heads; `same` is TensorFlow's.
+    top_down: channels of the finest level where it is the sum of its own map and the next one, enlarged (a feature
+    pyramid of one step); 0 takes the backbone's map as it is.
     """
 
     backbone: Text
@@ -267,6 +269,7 @@ class ArchitectureSpec(_Part, frozen=True):
     )
     extras: Annotated[tuple[ExtraLayer, ...], Meta(max_length=16)] = ()
     pad_type: Literal["", "same"] = ""
+    top_down: Annotated[int, Meta(ge=0, le=4096)] = 0
 
 
 class ModelSpec(_Part, frozen=True):

@@ -52,6 +52,7 @@ def train(
     layers: Annotated[int, typer.Option(help="The paper's table 3: number of prediction layers.")] = 0,
     exclude_boundary: Annotated[bool, typer.Option("--exclude-boundary", help="Leave out priors at borders.")] = False,
     priors: Annotated[str, typer.Option(help="kmeans: made for the objects trained on, see `doctor`.")] = "",
+    top_down: Annotated[int, typer.Option(help="Channels of a finest level that sees the next one too; 0: none.")] = 0,
     full_vgg: Annotated[bool, typer.Option("--full-vgg", help="VGG-16 without the atrous layers.")] = False,
     teacher: Annotated[str, typer.Option(help="Checkpoint whose raw outputs are learnt as well.")] = "",
     unlabelled: Annotated[str, typer.Option(help="Folder of pictures for the teacher.")] = "",

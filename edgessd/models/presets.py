@@ -151,6 +151,7 @@ def create_model(
     backbone_options: Mapping[str, Option] | None = None,
     scores: str | None = None,
     priors: PriorRule | None = None,
+    top_down: int = 0,
     receptive_fields: bool = True,
 ) -> tuple[SSD, ModelSpec]:
     """Return a network with random weights, in training mode, and its spec.
@@ -161,6 +162,8 @@ def create_model(
     backbone_options: replace the preset's for the same backbone.
     scores: `softmax` or `sigmoid`.
     priors: a rule of one's own: takes the (rows, columns) of the levels, returns their `PriorSpec`.
+    top_down: channels of a finest level that sees the next one as well, see `ArchitectureSpec`; 0 is off. `ssdlite`
+        then starts at stride 8.
     receptive_fields: measure them and write them into the spec; costs a run forwards and a few backwards.
 
     Raises OptionError for an unknown name or an option that does not fit.
@@ -174,7 +177,7 @@ def create_model(
     width, height = _size(name, preset, size)
     chosen, options = _backbone(name, preset, backbone, backbone_options)
     if chosen.startswith("timm:"):
-        _complete_timm_options(preset, chosen.removeprefix("timm:"), options, (height, width))
+        _complete_timm_options(preset, chosen.removeprefix("timm:"), options, (height, width), 8 if top_down else 16)
     network = create_backbone(chosen, **options)
     if chosen.startswith("timm:"):
         options.pop("min_stride", None)
@@ -182,7 +185,7 @@ def create_model(
     extras = preset.extras
     if extras is None or chosen != preset.backbone:
         extras = extra_layers(preset.head, measure_maps(network, height, width), max(width, height))
-    elif len(network.feature_channels) > 2:
+    elif len(network.feature_channels) > 2 and not top_down:
         # The full VGG-16 has a third map of its own, of the size of the first extra layer's.
         extras = extras[len(network.feature_channels) - 2 :]
     architecture = ArchitectureSpec(
@@ -191,6 +194,7 @@ def create_model(
         backbone_options=options,
         extras=extras,
         pad_type="same" if preset.pad_type == "same" else "",
+        top_down=top_down,
     )
     maps = _maps(network, architecture, height, width)
     normalization = preset.normalization if preset.normalization and chosen == preset.backbone else None
@@ -272,12 +276,14 @@ def _backbone(
     return chosen, options
 
 
-def _complete_timm_options(preset: Preset, name: str, options: dict[str, Option], size: tuple[int, int]) -> None:
-    """SSDLite starts at stride 16; a network for one size of input is made for this one."""
+def _complete_timm_options(
+    preset: Preset, name: str, options: dict[str, Option], size: tuple[int, int], stride: int
+) -> None:
+    """SSDLite starts at `stride`; a network for one size of input is made for this one."""
     from edgessd.backbones.timm import needs_size
 
     if "out_strides" not in options and preset.head == "ssdlite":
-        options.setdefault("min_stride", 16)
+        options.setdefault("min_stride", stride)
     if "img_size" not in options and needs_size(name):
         options["img_size"] = size
 

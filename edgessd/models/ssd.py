@@ -1,4 +1,4 @@
-"""The network: backbone, extra levels, head. No priors, no decoding and no image lists inside.
+"""The network: backbone, neck, extra levels, head. No priors, no decoding and no image lists inside.
 
 B batch, P priors, K class columns (C + 1 for softmax, C for sigmoid), H and W pixels.
 """
@@ -15,21 +15,25 @@ from edgessd.backbones import Backbone, create_backbone
 from edgessd.errors import OptionError, SpecError
 from edgessd.models.extras import make_extras
 from edgessd.models.heads import Head
+from edgessd.models.necks import TopDown
 from edgessd.spec import ArchitectureSpec, ModelSpec
 
 
 class SSD(nn.Module):
     """Single-shot detector (Liu et al. 2016): raw predictions for every prior, one graph, exportable as it is."""
 
-    def __init__(self, backbone: Backbone, extras: nn.ModuleList, head: Head) -> None:
+    def __init__(self, backbone: Backbone, extras: nn.ModuleList, head: Head, neck: TopDown | None = None) -> None:
         super().__init__()
         self.backbone = backbone
+        self.neck = neck
         self.extras = extras
         self.head = head
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the maps of all levels, finest first, [B, C, H, W] each."""
-        maps: list[Tensor] = self.backbone(x)
+        maps: list[Tensor] = list(self.backbone(x))
+        if self.neck is not None:
+            maps[0] = self.neck(maps[0], maps[1])
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         return maps
@@ -55,12 +59,18 @@ def assemble(
         backbone = create_backbone(architecture.backbone, **architecture.backbone_options)
     extras = make_extras(architecture.head, backbone.feature_channels[-1], architecture.extras, architecture.pad_type)
     channels = [*backbone.feature_channels, *(layer.channels for layer in architecture.extras)]
+    neck = None
+    if architecture.top_down:
+        if len(backbone.feature_channels) < 2:
+            raise OptionError(f"{architecture.backbone} gives one map here: a top-down step needs two")
+        neck = TopDown(channels[:2], architecture.top_down)
+        channels[0] = architecture.top_down
     if len(channels) != len(boxes):
         raise OptionError(
             f"{architecture.backbone} with {len(architecture.extras)} extra layers has {len(channels)} levels, "
             f"the priors are for {len(boxes)}: they must agree"
         )
-    return SSD(backbone, extras, Head(architecture.head, channels, boxes, columns))
+    return SSD(backbone, extras, Head(architecture.head, channels, boxes, columns), neck)
 
 
 def build_ssd(spec: ModelSpec, backbone: Backbone | None = None) -> SSD:

@@ -1,9 +1,9 @@
 """Which tensors of a captured graph become int8: one rule for each kind of operator.
 
-Convolutions, additions, products, pooling and concatenations are integer, with the ReLU behind them in the same
-step. What only moves values (permute, reshape, max pooling) keeps the scale of its input. Bias stays float here:
-every runtime rounds it to int32 at the product of the two scales. Operators without a rule stay float (softmax,
-L2 norm, resizing, layer norm, ...), and so does every module that the caller names.
+Convolutions, additions, products, pooling and concatenations are integer, with the ReLU behind them in the same step.
+What only moves values (permute, reshape, max pooling, enlarging) keeps the scale of its input. Bias stays float here:
+every runtime rounds it to int32 at the product of the two scales. Operators without a rule stay float (softmax, L2
+norm, layer norm, ...), and so does every module that the caller names.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ MOVES = (
     _ATEN.view.default,
     _ATEN.flatten.using_ints,
     _ATEN.max_pool2d.default,
+    _ATEN.upsample_nearest2d.vec,
     _ATEN.slice.Tensor,
     _ATEN.contiguous.default,
     _ATEN.clone.default,

@@ -38,7 +38,8 @@ class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         init: weights to start from, see `transfer.read_source`. head: `ssd`, `ssdlite` or a preset's name;
         backbone, backbone_options, size: as for `create_model`; where head, backbone and size are all left out,
         those of `init`. ratios, layers, exclude_boundary: the paper's experiments, see `network.py`. priors: `kmeans`
-        makes priors for the objects trained on, as `doctor` proposes them.
+        makes priors for the objects trained on, as `doctor` proposes them. top_down: channels of a finest level that
+        sees the next one as well, as for `create_model`.
         freeze_backbone: train extra levels and heads only. norm: see `norm.py`.
         multi_scale: input sizes of which each batch has one, `256,320,384` or `256-384` (multiples of 32); empty:
         always `size`, at which the network is evaluated and saved in any case. See `scales.py`.
@@ -76,6 +77,7 @@ class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     layers: Natural = 0
     exclude_boundary: bool = False
     priors: Literal["", "kmeans"] = ""
+    top_down: Natural = 0
     freeze_backbone: bool = False
     norm: NormMode = "auto"
     multi_scale: str = ""

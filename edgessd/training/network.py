@@ -34,6 +34,8 @@ def build_network(
     source = read_source(config.init) if config.init else None
     sigmoid = config.loss != "softmax"
     if source is not None and source.detector is not None and not (config.head or config.backbone or config.size):
+        if config.top_down:
+            raise OptionError("a top-down step makes another network than that of init: name its backbone (--backbone)")
         spec = _like(source.detector[1], classes, sigmoid)
     elif not config.backbone and config.head in ("", "ssd", "ssdlite"):
         raise OptionError(
@@ -48,6 +50,7 @@ def build_network(
             backbone=config.backbone or None,
             backbone_options=config.backbone_options,
             scores="sigmoid" if sigmoid else "softmax",
+            top_down=config.top_down,
             receptive_fields=False,
         )[1]
     spec = _experiment(spec, config, objects)

@@ -101,12 +101,15 @@ def transfer(model: SSD, spec: ModelSpec, source: Source) -> TransferReport:
 
     Class columns go by name, through the alias table. A background column is copied, or is zero where the
     source has sigmoid scores: softmax over (0, l) is nearly the sigmoid of l. From softmax to sigmoid a class
-    column becomes its difference to the background. Everything else goes by name and shape.
+    column becomes its difference to the background. Everything else goes by name and shape, and the head by level:
+    where one backbone gives a finer map more than the other, its levels are one further.
     """
     if source.detector is None:
         return _classifier(model, source)
     network, theirs = source.detector
-    own, other = model.state_dict(), network.state_dict()
+    shift = len(model.backbone.feature_channels) - len(network.backbone.feature_channels)
+    own = model.state_dict()
+    other = {_at_level(key, shift): value for key, value in network.state_dict().items()}
     ends = _class_layers(model)
     copied, new = 0, []
     for key, value in own.items():
@@ -122,8 +125,9 @@ def transfer(model: SSD, spec: ModelSpec, source: Source) -> TransferReport:
     for level, name in enumerate(ends):
         layer, wanted = model.get_submodule(name), spec.priors.levels[level]
         assert isinstance(layer, nn.Conv2d)
-        fits = level < len(other_ends) and len(theirs.priors.levels[level].boxes) == len(wanted.boxes)
-        found = network.get_submodule(other_ends[level]) if fits else None
+        place = level - shift
+        fits = 0 <= place < len(other_ends) and len(theirs.priors.levels[place].boxes) == len(wanted.boxes)
+        found = network.get_submodule(other_ends[place]) if fits else None
         if isinstance(found, nn.Conv2d) and found.weight.shape[1:] == layer.weight.shape[1:]:
             _copy_columns(layer, found, len(wanted.boxes), (spec, theirs), partners)
             copied += 2
@@ -135,6 +139,14 @@ def transfer(model: SSD, spec: ModelSpec, source: Source) -> TransferReport:
     pairs = [(ours, theirs.classes[k]) for ours, k in zip(spec.classes, partners, strict=True) if k is not None]
     fresh = [ours for ours, k in zip(spec.classes, partners, strict=True) if k is None]
     return TransferReport(source.name, tuple(pairs), tuple(fresh), copied, tuple(new))
+
+
+def _at_level(key: str, shift: int) -> str:
+    """The name of a tensor of the head `shift` levels further; another tensor's own."""
+    parts = key.split(".")
+    if parts[0] == "head":
+        parts[2] = str(int(parts[2]) + shift)
+    return ".".join(parts)
 
 
 def start_heads(model: SSD, spec: ModelSpec) -> None:

@@ -18,10 +18,10 @@ from edgessd.export.verify import LIMITS, verify
 from edgessd.io.images import load_image
 from edgessd.models.checkpoint import save_checkpoint
 from edgessd.ops.preprocess import preprocess
-from edgessd.quantization import save_quantized
+from edgessd.quantization import calibrate, calibration_pictures, prepare_network, save_quantized
 from edgessd.runtimes import load_runtime
 
-from ..quantization.conftest import picture_folder, quantized, small  # noqa: F401
+from ..quantization.conftest import picture_folder, quantized, small, small_model  # noqa: F401
 
 SUFFIX = {"onnx": ".onnx", "tflite": ".tflite", "openvino": ".xml"}
 ENGINE = {"onnx": "onnxruntime", "tflite": "ai_edge_litert", "openvino": "openvino"}
@@ -66,6 +66,39 @@ def test_an_exported_file_answers_as_its_checkpoint(tmp_path, checkpoints, pictu
     with Detector.load(file) as detector:
         assert detector.spec == spec
         assert detector(pictures[0]).timings["run"] > 0
+
+
+@pytest.mark.parametrize(
+    ("format", "precision"),
+    [
+        ("onnx", "int8"),
+        *(
+            pytest.param(format, precision, marks=pytest.mark.slow)
+            for format in SUFFIX
+            for precision in ("fp32", "int8")
+            if (format, precision) != ("onnx", "int8")
+        ),
+    ],
+)
+def test_a_top_down_step_is_exported(tmp_path, picture_folder, format, precision):  # noqa: F811
+    """The map of 11 x 11 cells is enlarged to 22 x 22 and cut to 21 x 21."""
+    pytest.importorskip(ENGINE[format])
+    model, spec = small_model(size=164, top_down=24)
+    assert [level.rows for level in spec.priors.levels][:2] == [21, 11]
+    source = tmp_path / "source.safetensors"
+    if precision == "int8":
+        network = prepare_network(model, spec)
+        calibrate(network, calibration_pictures(picture_folder))
+        save_quantized(source, network)
+    else:
+        save_checkpoint(source, model, spec)
+    file = tmp_path / f"model{SUFFIX[format]}"
+    export_model(source, file)
+    report = verify(
+        file, source, images=picture_folder, limits=msgspec.structs.replace(LIMITS[precision], agreement=0.6)
+    )
+    assert report.failures == ()
+    assert precision == "fp32" or report.integer_share >= 0.95
 
 
 @pytest.mark.parametrize(("level", "options"), [("raw", {"tensor": "uint8"}), ("nms", {})])

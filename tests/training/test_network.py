@@ -6,6 +6,7 @@ import pytest
 from edgessd.datasets import LabelledSet
 from edgessd.datasets.types import Sample
 from edgessd.errors import OptionError
+from edgessd.models.checkpoint import save_checkpoint
 from edgessd.training import make_config
 from edgessd.training.network import build_network
 
@@ -36,6 +37,17 @@ def test_switches_change_the_priors(values, boxes):
 
 def test_boundary_boxes_are_excluded_by_the_spec():
     assert build(exclude_boundary=True)[1].priors.exclude_boundary
+
+
+def test_a_top_down_step_starts_one_level_finer(tmp_path):
+    model, spec = build(head="ssdlite", top_down=16)
+    assert model.neck is not None and spec.priors.levels[0].rows == 20
+    plain = build(head="ssdlite")
+    assert plain[0].neck is None and plain[1].priors.levels[0].rows == 10
+    save_checkpoint(tmp_path / "plain.safetensors", *plain)
+    config = make_config(data="data", out="out", init=str(tmp_path / "plain.safetensors"), top_down=16)
+    with pytest.raises(OptionError, match="name its backbone"):
+        build_network(config, ("cat",))
 
 
 @pytest.mark.parametrize(

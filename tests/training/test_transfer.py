@@ -5,6 +5,7 @@ import torch
 from edgessd.datasets.aliases import map_classes
 from edgessd.errors import ModelError
 from edgessd.models import build_ssd, create_model
+from edgessd.ops.priors import explicit_priors, tensorflow_priors
 from edgessd.training.norm import Folded, is_folded, norms, reestimate
 from edgessd.training.transfer import Source, read_source, transfer
 
@@ -66,6 +67,35 @@ def test_class_columns_go_by_name(sources, scores, part):
     assert all(
         torch.equal(model.state_dict()[key], source.state_dict()[key]) for key in rest if "head.logits" not in key
     )
+
+
+def test_a_network_with_a_finer_level_says_what_the_source_says_on_the_others(sources):
+    """Heads went by number: each level got its finer neighbour's, or none."""
+    source, theirs = sources["softmax"]
+
+    def rule(maps):
+        boxes = [[(0.05, 0.05)], *(level.boxes for level in tensorflow_priors(maps[1:]).levels)]
+        return explicit_priors(maps, boxes)
+
+    model, spec = create_model(
+        "ssdlite",
+        classes=theirs.classes,
+        size=160,
+        backbone=SMALL,
+        backbone_options={"out_strides": (8, 16, 32)},
+        top_down=16,
+        priors=rule,
+        receptive_fields=False,
+    )
+    report = transfer(model, spec, Source("source", (source, theirs)))
+    assert {key.split(".")[0] for key in report.new} == {"neck", "head"}
+    assert {".".join(key.split(".")[:3]) for key in report.new} >= {"head.logits.0", "head.offsets.0"}
+    assert not any(key.startswith(("head.logits.1", "head.offsets.1")) for key in report.new)
+    x = torch.rand(2, 3, 160, 160)
+    with torch.no_grad():
+        for ours, other in zip(model.eval()(x), source.eval()(x), strict=True):
+            assert torch.allclose(ours[:, -other.shape[1] :], other, atol=1e-6)
+    source.train()
 
 
 def test_softmax_to_sigmoid_takes_the_difference_to_the_background(sources):
