@@ -257,11 +257,13 @@ class Run:
             self.shell.load_state_dict(self.folded.restore(self.network.state_dict()))
         if not args.steps:
             return
-        before, _ = build(args.init, args.size, exponents, fine=False)
-        self.before = Folded(before, example).network.eval().requires_grad_(False)
+        self.before: SSD | None = None
+        if args.own:
+            before, _ = build(args.init, args.size, exponents, fine=False)
+            self.before = Folded(before, example).network.eval().requires_grad_(False)
+            channels_last(self.before)
         if args.freeze_backbone:
             self.network.backbone.requires_grad_(False)
-        channels_last(self.before)
         channels_last(self.network)
         speed_up(self.network)
         groups: dict[float, list[Tensor]] = {args.lr: [], args.new_lr: []}
@@ -322,7 +324,7 @@ class Run:
         self.network.train()
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
-                own = self.before(pictures)[0].float().sigmoid() * self.args.own if self.args.own else None
+                own = None if self.before is None else self.before(pictures)[0].float().sigmoid() * self.args.own
             predictions = self.network(pictures)
         classes, location = self.objective(predictions, own, boxes, labels, scores, valid)
         self.optimizer.zero_grad()
