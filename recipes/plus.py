@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from steps import write_table
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ from edgessd.training.ema import MovingAverage
 from edgessd.training.loss import encode
 from edgessd.training.matching import match
 from edgessd.training.norm import Folded
+from edgessd.training.schedule import learning_rate
+from edgessd.training.state import load_optimizer, optimizer_tensors
 from edgessd.training.transfer import Source, start_heads, transfer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,9 +200,7 @@ class SoftObjective:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.coder = spec.coder
-        self.priors = torch.from_numpy(np.array(prior_boxes(spec.priors))).float()
-        half = self.priors[:, 2:] / 2
-        self.corners = torch.cat([self.priors[:, :2] - half, self.priors[:, :2] + half], dim=1)
+        self.priors = torch.from_numpy(prior_boxes(spec.priors).copy())
 
     def __call__(
         self,
@@ -270,10 +270,8 @@ class Run:
         for name, value in self.network.named_parameters():
             if value.requires_grad:
                 groups[args.new_lr if args.fine and name.startswith(FINE_PARTS) else args.lr].append(value)
-        # The rates stand in the groups as they are; `train` scales them by the schedule.
-        self.rates = [rate for rate, values in groups.items() if values]
         self.optimizer = torch.optim.SGD(
-            [{"params": values, "lr": rate} for rate, values in groups.items() if values],
+            [{"params": values, "lr": rate, "base": rate} for rate, values in groups.items() if values],
             momentum=0.9,
             weight_decay=4e-5,
         )
@@ -303,9 +301,8 @@ class Run:
             self.evaluate(0)
         started, sums = time.perf_counter(), [0.0, 0.0]
         for step in range(first, args.steps):
-            factor = min(1, (step + 1) / 150) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / args.steps)))
-            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-                group["lr"] = rate * factor
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(step, args.steps, group["base"], warmup=150, last=0.02)
             losses = self.step(step)
             sums = [total + value for total, value in zip(sums, losses, strict=True)]
             if (step + 1) % 50 == 0:
@@ -338,8 +335,7 @@ class Run:
         """Write what a continuation needs."""
         state = {f"model.{key}": value for key, value in self.network.state_dict().items()}
         state |= {f"average.{key}": value for key, value in self.average.tensors.items()}
-        for number, values in self.optimizer.state_dict()["state"].items():
-            state[f"momentum.{number}"] = values["momentum_buffer"]
+        state |= {f"optimizer.{key}": value for key, value in optimizer_tensors(self.optimizer).items()}
         tensors = {key: value.detach().contiguous() for key, value in state.items()}
         counts = {"step": str(step), "updates": str(self.average.updates)}
         save_file(tensors, self.args.out / f"{STATE}.part", {**counts, "rows": json.dumps(self.rows)})
@@ -348,22 +344,18 @@ class Run:
 
     def resumed(self) -> int:
         """Take up a saved run; its step."""
-        from safetensors import safe_open
-
         file = self.args.out / STATE
         with safe_open(file, "pt") as opened:
             said = opened.metadata()
         tensors = load_file(file)
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "momentum": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
         for key, value in tensors.items():
             kind, _, name = key.partition(".")
             parts[kind][name] = value
         self.network.load_state_dict(parts["model"])
         channels_last(self.network)
         self.average.load(parts["average"], int(said["updates"]))
-        state = self.optimizer.state_dict()
-        state["state"] = {int(number): {"momentum_buffer": value} for number, value in parts["momentum"].items()}
-        self.optimizer.load_state_dict(state)
+        load_optimizer(self.optimizer, parts["optimizer"])
         self.rows = json.loads(said["rows"])
         return int(said["step"])
 

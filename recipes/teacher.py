@@ -1,6 +1,6 @@
-"""Boxes of an ensemble for pictures without labels: a float SSD and YOLOX-Nano, mirrored and in tiles, fused.
+"""Boxes of an ensemble for pictures without labels: edgessd-coco and YOLOX-Nano, mirrored and in tiles, fused.
 
-    python recipes/teacher.py FOLDER... --out boxes.jsonl [--student FILE] [--yolox FILE.onnx] [--coco ANNOTATIONS]
+    python recipes/teacher.py FOLDER... --out boxes.jsonl [--ssd FILE] [--yolox FILE.onnx] [--coco ANNOTATIONS]
         [--only-ids LIST]
 
 One line of JSON a picture: its path, its size, and boxes (xyxy pixels), scores and labels of the 80 COCO classes,
@@ -92,7 +92,7 @@ def fused(tables: list[Table], weights: list[float], iou_threshold: float = FUSI
     found: list[NDArray[np.float32]] = []
     for label in np.unique(every[:, 5]):
         of_class = every[every[:, 5] == label]
-        sums = np.zeros((len(of_class), 6), np.float32)  # boxes * score * weight, score * weight, its largest
+        sums = np.zeros((len(of_class), 5), np.float32)  # boxes * score * weight, score * weight
         means = np.zeros((len(of_class), 4), np.float32)
         count = 0
         for row in of_class:
@@ -129,13 +129,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--student", default=str(ROOT / "edgessd/zoo/models/edgessd-coco.onnx"))
+    parser.add_argument("--ssd", default=str(ROOT / "edgessd/zoo/models/edgessd-coco.onnx"))
     parser.add_argument("--yolox", type=Path, default=SHARED / "weights/yolox_nano.onnx")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--coco", type=Path, help="annotations to evaluate with")
     parser.add_argument("--only-ids", type=Path, help="text file of image ids to evaluate on as well")
     args = parser.parse_args()
-    ssd = Detector.load(args.student, threads=args.threads)
+    ssd = Detector.load(args.ssd, threads=args.threads)
     detectors = (
         under_protocol(ssd, "coco"),
         under_protocol(open_peer(f"yolox:{args.yolox}", "cpu", args.threads, {}), "coco"),

@@ -81,6 +81,9 @@ class Preset:
     defaults: Thresholds = field(default_factory=Thresholds)
 
 
+# Stride of the map that a preset's extra layers follow.
+_LAST_STRIDES = {"ssd": 16, "ssdlite": 32}
+
 _CAFFE = Thresholds(score_threshold=0.01, iou_threshold=0.45, max_detections=200, max_candidates=400)
 
 PRESETS: dict[str, Preset] = {
@@ -185,9 +188,10 @@ def create_model(
     extras = preset.extras
     if extras is None or chosen != preset.backbone:
         extras = extra_layers(preset.head, measure_maps(network, height, width), max(width, height))
-    elif len(network.feature_channels) > 2 and not top_down:
-        # The full VGG-16 has a third map of its own, of the size of the first extra layer's.
-        extras = extras[len(network.feature_channels) - 2 :]
+    else:
+        # A map beyond the usual ones (the full VGG-16 has one) is of the size of the first extra layer's.
+        last = _LAST_STRIDES[preset.head]
+        extras = extras[sum(stride > last for stride in network.feature_strides) :]
     architecture = ArchitectureSpec(
         backbone=chosen,
         head="ssd" if preset.head == "ssd" else "ssdlite",
