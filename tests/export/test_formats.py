@@ -18,7 +18,7 @@ from edgessd.export.verify import LIMITS, verify
 from edgessd.io.images import load_image
 from edgessd.models.checkpoint import save_checkpoint
 from edgessd.ops.preprocess import preprocess
-from edgessd.quantization import calibrate, calibration_pictures, prepare_network, save_quantized
+from edgessd.quantization import calibrate, calibration_pictures, prepare_network, pt2e, save_quantized
 from edgessd.runtimes import load_runtime
 
 from ..quantization.conftest import picture_folder, quantized, small, small_model  # noqa: F401
@@ -88,6 +88,8 @@ def test_a_top_down_step_is_exported(tmp_path, picture_folder, format, precision
     source = tmp_path / "source.safetensors"
     if precision == "int8":
         network = prepare_network(model, spec)
+        [enlarged] = [node for node in network.graph.graph.nodes if "upsample" in str(node.target)]
+        assert all(pt2e.is_fake_quantizer(network.graph, user) for user in enlarged.users)
         calibrate(network, calibration_pictures(picture_folder))
         save_quantized(source, network)
     else:
