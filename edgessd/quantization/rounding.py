@@ -45,9 +45,11 @@ def bounded_scale(weight: Tensor) -> Tensor:
     """[O] steps for weights [O, C, H, W] under the bound of `pairs`: those whose rounding changes a channel least."""
     smallest = symmetric_scale(weight)
     tight = (on_grid(weight, smallest) != on_grid(weight, smallest, bounded=True)).flatten(1).any(dim=1).nonzero()[:, 0]
+    if not len(tight):
+        return smallest
     best, rows = smallest.clone(), weight[tight]
     least = _squared_error(rows, smallest[tight])
-    for factor in STRETCHES if len(tight) else ():
+    for factor in STRETCHES:
         scale = smallest[tight] * factor
         error = _squared_error(rows, scale)
         best[tight], least = torch.where(error < least, scale, best[tight]), least.minimum(error)
