@@ -1,5 +1,8 @@
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -390,3 +393,24 @@ def test_class_that_is_watched_no_more_goes(home: Any) -> None:
     assert home.link.told == []
     hear(pattern.replace("+", "cat"), b"{}", True)
     assert home.link.told == [(pattern.replace("+", "cat"), "", True), ("home/door/class/cat", "", True)]
+
+
+@pytest.mark.slow
+def test_messages_hold_against_home_assistants_own_schemas(tmp_path: Path) -> None:
+    """In an environment of its own, or in that of $EDGESSD_HOME_ASSISTANT_PYTHON."""
+    python = os.environ.get("EDGESSD_HOME_ASSISTANT_PYTHON", "")
+    if not python:
+        python = str(tmp_path / "venv" / "bin" / "python")
+        subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+        for package in ("homeassistant", "paho-mqtt<2"):
+            line = [python, "-m", "pip", "install", "--quiet", package]
+            if subprocess.run(line, capture_output=True, check=False).returncode:
+                pytest.skip(f"needs {package} from pip's index")
+    messages: dict[str, Any] = {}
+    for base in ("home/door", "Garten/Tür 2"):
+        messages |= discovery(Topics(base), NAMES, model="edgessd-coco")
+    (tmp_path / "messages.json").write_text(json.dumps(messages))
+    script = Path(__file__).resolve().parents[2] / "foreign" / "check_home_assistant.py"
+    done = subprocess.run([python, script, tmp_path / "messages.json"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stdout + done.stderr
+    assert done.stdout.startswith("18 messages, 0 refused by Home Assistant ")
