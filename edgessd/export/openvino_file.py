@@ -11,6 +11,9 @@ from edgessd.errors import InputError, ModelError
 from edgessd.io.files import check_writable, temporary_beside, writing
 from edgessd.spec import METADATA_KEY, ModelSpec
 
+MODEL_API_NAMES = {"boxes": "bboxes"}
+"""Second names of outputs, by which Intel's Model API finds them."""
+
 
 def write_openvino(proto: Any, spec: ModelSpec, path: Path) -> None:
     """Write an `onnx.ModelProto` and its spec as `path` (.xml) and the weights beside it (.bin), both or neither.
@@ -36,11 +39,36 @@ def write_openvino(proto: Any, spec: ModelSpec, path: Path) -> None:
 def describe(model: Any, spec: ModelSpec) -> None:
     """Give an `openvino.Model` the spec, its outputs' names, and the description for OpenVINO's own tools."""
     for outlet, name in zip(model.outputs, spec.output.names, strict=True):
-        outlet.get_tensor().set_names({name})
+        outlet.get_tensor().set_names({name, MODEL_API_NAMES.get(name, name)} if _is_final(spec) else {name})
     scope, _, key = METADATA_KEY.partition(".")
     model.set_rt_info(spec.to_json(), [scope, key])
-    model.set_rt_info(" ".join(name.replace(" ", "_") for name in spec.classes), ["model_info", "labels"])
-    model.set_rt_info("SSD", ["model_info", "model_type"])
+    for key, value in model_info(spec).items():
+        model.set_rt_info(value, ["model_info", key])
+
+
+def model_info(spec: ModelSpec) -> dict[str, str]:
+    """Return what Intel's Model API reads of a detector, so that `Model.create_model(FILE)(image)` gives its boxes.
+
+    Its pictures are BGR, as OpenCV reads them. Source: Model API's guide, "Model configuration".
+    """
+    tensor = spec.input
+    info = {
+        "model_type": "SSD",
+        "labels": " ".join(name.replace(" ", "_") for name in spec.classes),
+        "confidence_threshold": f"{spec.defaults.score_threshold:g}",
+        "resize_type": "standard" if tensor.resize == "stretch" else "fit_to_window",
+        "interpolation_mode": {"nearest": "NEAREST", "cubic": "CUBIC"}.get(tensor.interpolation, "LINEAR"),
+        "reverse_input_channels": "YES" if tensor.channels == "RGB" else "NO",
+        "pad_value": str(tensor.pad_value),
+    }
+    if tensor.dtype == "float32":
+        info["mean_values"] = " ".join(f"{value:.9g}" for value in tensor.mean)
+        info["scale_values"] = " ".join(f"{value:.9g}" for value in tensor.scale)
+    return info
+
+
+def _is_final(spec: ModelSpec) -> bool:
+    return spec.output.level == "nms" and spec.output.layout == "standard"
 
 
 def _save(openvino: Any, model: Any, path: Path, *, half: bool) -> None:
