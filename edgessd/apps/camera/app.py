@@ -100,7 +100,12 @@ def camera(
     ] = None,
     on_detect: Annotated[
         str | None,
-        typer.Option(metavar="CLASS[,CLASS]", help="Make an event when it appears.", rich_help_panel=_EVENTS),
+        typer.Option(
+            metavar="CLASS[,CLASS]",
+            envvar="EDGESSD_ON_DETECT",
+            help="Make an event when it appears.",
+            rich_help_panel=_EVENTS,
+        ),
     ] = None,
     cooldown: Annotated[
         float,
@@ -116,7 +121,10 @@ def camera(
     mqtt: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Publish each event: mqtt://[user@]host[:port][/topic].", rich_help_panel=_EVENTS
+            metavar="URL",
+            envvar="EDGESSD_MQTT",
+            help="Publish each event: mqtt://[user@]host[:port][/topic].",
+            rich_help_panel=_EVENTS,
         ),
     ] = None,
     mqtt_password_file: Annotated[
