@@ -174,7 +174,14 @@ class MqttLink:
             time.sleep(0.01)
         self._started = False
         self._client.disconnect()
-        self._client.loop_stop()
+        # With messages left it waits for the broker until the connection breaks, which is too long for an end.
+        ending = threading.Thread(target=self._client.loop_stop, name="edgessd-mqtt-end", daemon=True)
+        ending.start()
+        ending.join(_GOODBYE)
         lost = self._events - self._delivered
         if lost > 0:
-            print(f"{self.address.shown}: {lost} events did not reach the broker", file=sys.stderr, flush=True)
+            print(
+                f"{self.address.shown}: {lost} event{'s' * (lost > 1)} did not reach the broker",
+                file=sys.stderr,
+                flush=True,
+            )

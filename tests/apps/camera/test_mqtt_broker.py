@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from edgessd.apps.camera import mqtt
 from edgessd.apps.camera.home_output import HomeAssistantOutput
 from edgessd.apps.camera.mqtt import EVENTS, MqttLink
 from edgessd.apps.camera.mqtt_address import MqttAddress
@@ -133,6 +134,25 @@ def test_broker_that_is_away_at_the_start(broker: Any, camera: Any, listen: Any,
     until(lambda: set(ear.state) >= {*STATES, "home/door/picture"})
     until(lambda: ear.says("home/door/availability", "online"))
     assert sum(topic.endswith("/config") for topic in ear.state) == 4
+
+
+def test_broker_that_hangs_holds_nobody_up(
+    broker: Any, camera: Any, listen: Any, make_result: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.start()
+    one = camera(broker)
+    until(lambda: one.link.up)
+    broker.process.send_signal(signal.SIGSTOP)
+    large = os.urandom(1_000_000)
+    for index in range(300):  # hundreds of megabytes, if each value waited for the broker
+        one.link.keep("home/door/picture", large + str(index).encode())
+        one.link.keep("home/door/count", str(index))
+    assert len(one.link._client._out_packet) < 20
+    monkeypatch.setattr(mqtt, "_GOODBYE", 0.1)
+    one.link.close()  # does not wait until it breaks either
+    broker.process.send_signal(signal.SIGCONT)
+    ear = listen(broker)
+    until(lambda: ear.says("home/door/count", "299") and ear.says("home/door/picture", large + b"299"))
 
 
 def test_birth_of_home_assistant_is_answered(broker: Any, camera: Any, listen: Any, make_result: Any) -> None:
