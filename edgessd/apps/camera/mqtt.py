@@ -180,8 +180,5 @@ class MqttLink:
         ending.join(_GOODBYE)
         lost = self._events - self._delivered
         if lost > 0:
-            print(
-                f"{self.address.shown}: {lost} event{'s' * (lost > 1)} did not reach the broker",
-                file=sys.stderr,
-                flush=True,
-            )
+            events = f"{lost} event{'s' * (lost > 1)}"
+            print(f"{self.address.shown}: {events} did not reach the broker", file=sys.stderr, flush=True)

@@ -148,11 +148,13 @@ def test_broker_that_hangs_holds_nobody_up(
         one.link.keep("home/door/picture", large + str(index).encode())
         one.link.keep("home/door/count", str(index))
     assert len(one.link._client._out_packet) < 20
-    monkeypatch.setattr(mqtt, "_GOODBYE", 0.1)
-    one.link.close()  # does not wait until it breaks either
     broker.process.send_signal(signal.SIGCONT)
     ear = listen(broker)
     until(lambda: ear.says("home/door/count", "299") and ear.says("home/door/picture", large + b"299"))
+    broker.process.send_signal(signal.SIGSTOP)
+    one.link.send("home/door", "last")
+    monkeypatch.setattr(mqtt, "_GOODBYE", 0.1)
+    one.link.close()  # does not wait until the connection breaks either
 
 
 def test_birth_of_home_assistant_is_answered(broker: Any, camera: Any, listen: Any, make_result: Any) -> None:
