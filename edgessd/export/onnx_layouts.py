@@ -4,6 +4,7 @@
     append_detections  level nms -> layout detections7
     append_opencv      level decoded -> layout opencv
     append_background  level decoded -> layout jetson
+    spell_out_gates    what OpenCV misreads
     take_pixels        another normalisation of the input
     fix_batch          one picture at a time
 
@@ -60,6 +61,8 @@ def raise_to(proto: Any, spec: ModelSpec, output: OutputSpec) -> ModelSpec:
         append_suppression(proto, spec)
     if layout != "standard":
         fix_batch(proto)
+    if layout == "opencv":
+        spell_out_gates(proto)
     if layout in INPUTS:
         spec = msgspec.structs.replace(spec, input=take_pixels(proto, spec.input, INPUTS[layout]))
     if layout in _ARRANGE:
@@ -177,6 +180,33 @@ def append_opencv(proto: Any, spec: ModelSpec) -> None:
     del proto.graph.output[:]
     shape = [1, 1, limits.max_detections, 7]
     proto.graph.output.append(helper.make_tensor_value_info(OPENCV_OUTPUT, TensorProto.FLOAT, shape))
+
+
+def spell_out_gates(proto: Any) -> None:
+    """Turn every HardSigmoid into Mul, Add and Clip, in place.
+
+    OpenCV (4.10 to 5.0) takes any product with a HardSigmoid for a HardSwish, though it be the gate of another map
+    (squeeze and excitation).
+    """
+    from onnx import helper
+
+    graph = proto.graph
+    nodes = Nodes(proto, "gate")
+    for node in [node for node in graph.node if node.op_type == "HardSigmoid"]:
+        values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        place, output, start = list(graph.node).index(node), node.output[0], len(graph.node)
+        name = f"{output}_hard"
+        factor = nodes.constant(f"{name}_factor", values.get("alpha", 0.2), np.float32)
+        offset = nodes.constant(f"{name}_offset", values.get("beta", 0.5), np.float32)
+        bounds = [nodes.constant(f"{name}_{i}", float(i), np.float32) for i in (0, 1)]
+        line = nodes.op("Add", [nodes.op("Mul", [node.input[0], factor], f"{name}_scaled"), offset], f"{name}_line")
+        made = [node.__class__.FromString(each.SerializeToString()) for each in graph.node[start:]]
+        made.append(helper.make_node("Clip", [line, *bounds], [output], name=f"{name}_clip"))
+        del graph.node[start:]
+        del graph.node[place]
+        for position, each in enumerate(made, place):
+            graph.node.insert(position, each)
+    check(proto)
 
 
 def take_pixels(proto: Any, tensor: InputSpec, given: Given) -> InputSpec:

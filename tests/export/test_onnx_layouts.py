@@ -138,6 +138,28 @@ def test_a_clients_normalisation_is_turned_into_the_networks_own(rng, tensor, la
     np.testing.assert_allclose(-answer[0], preprocess(picture, tensor), atol=1e-4)
 
 
+def test_gates_are_spelt_out_for_opencv(rng):
+    """Which takes x * HardSigmoid(y) for HardSwish(y)."""
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+            helper.make_node("HardSigmoid", ["mean"], ["gate"], alpha=0.1, beta=0.4),
+            helper.make_node("Mul", ["image", "gate"], ["y"]),
+        ],
+        "gated",
+        [helper.make_tensor_value_info("image", float32, [1, 3, 2, 4])],
+        [helper.make_tensor_value_info("y", float32, [1, 3, 2, 4])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx_layouts.spell_out_gates(proto)
+    image = rng.normal(0, 3, (1, 3, 2, 4)).astype(np.float32)
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(proto.SerializeToString(), np.uint8))
+    network.setInput(image)
+    gate = np.clip(0.1 * image.mean((2, 3), keepdims=True) + 0.4, 0, 1)
+    np.testing.assert_allclose(network.forward(["y"])[0], image * gate, atol=1e-5)
+
+
 def test_what_a_layout_cannot_do_is_refused(rng):
     logits, offsets = np.zeros((PRIORS.count, 4), np.float32), np.zeros((PRIORS.count, 4), np.float32)
     proto = raw_graph(onnx, SPEC, logits, offsets)
