@@ -37,7 +37,9 @@ START = """\
 set -eu
 cd "$(dirname "$0")"
 if [ -z "${{EDGESSD_SOURCE:-}}" ] && [ -f edgessd.env ]; then
+    set -a
     . ./edgessd.env
+    set +a
 fi
 [ -x venv/bin/python ] || ./install.sh
 # shellcheck disable=SC2086  # several arguments on purpose
@@ -50,6 +52,57 @@ ENVIRONMENT = """\
 EDGESSD_SOURCE="0"
 # More arguments of `python -m edgessd.apps.camera`, see its --help.
 EDGESSD_ARGUMENTS="{arguments}"
+"""
+
+HOME_ENVIRONMENT = """\
+# What becomes a binary sensor in Home Assistant, by commas.
+EDGESSD_ON_DETECT="{watched}"
+# The broker, mostly Home Assistant's own. A topic behind it (mqtt://edgessd@host/home/door) names the camera; without
+# one it is called by this machine and its source.
+EDGESSD_MQTT="mqtt://edgessd@homeassistant.local"
+EDGESSD_MQTT_PASSWORD=""
+"""
+
+HOME_README = """\
+
+## Home Assistant
+
+1. In Home Assistant: the add-on *Mosquitto broker*, the integration *MQTT*, and a user `edgessd` with a password
+   (Settings, People, Users; it may be limited to the local network).
+2. Here: the broker's address, that password and what is watched into `edgessd.env`; then `./start.sh` or the service.
+3. In Home Assistant: Settings, Devices & services, MQTT, Devices: the camera is there, with a binary sensor for each
+   watched class, a count and the last picture. *Add to dashboard* on its page makes a card; `home-assistant.yaml` has
+   a card and an automation to copy, with CAMERA for the name that the page shows.
+
+The same folder may go to several devices: each has a topic of its own. Only where cards are copies of one that was
+started before, give each a topic by hand.
+"""
+
+HOME_CARDS = """\
+# CAMERA is the camera's name as in the entities that its page shows.
+
+# A card: on a dashboard, Edit, Add card, Manual.
+type: vertical-stack
+cards:
+  - type: picture-entity
+    entity: image.CAMERA_last_picture
+    show_state: false
+  - type: glance
+    entities:
+      - entity: binary_sensor.CAMERA_{watched}
+      - entity: sensor.CAMERA_count
+
+# An automation: Settings, Automations, Create, Edit in YAML.
+#
+# alias: Somebody is there
+# triggers:
+#   - trigger: state
+#     entity_id: binary_sensor.CAMERA_{watched}
+#     to: "on"
+# actions:
+#   - action: notify.persistent_notification
+#     data:
+#       message: "{{{{ trigger.to_state.name }}}}"
 """
 
 SERVICE = """\
