@@ -61,6 +61,23 @@ def runtimes_for(path: str | Path) -> tuple[str, ...]:
     return ENGINES[file_kind(Path(path))]
 
 
+def read_outputs(path: str | Path) -> tuple[ModelSpec, list[int], list[TensorFact]]:
+    """Return the spec of a graph, and the outputs that it names: their positions in the file, and what they are.
+
+    Raises ModelError for a file that cannot be read, SpecError where the outputs are not those of the spec.
+    """
+    path = Path(path)
+    facts = read_facts(path)
+    spec = facts.spec(path)
+    places = (
+        output_order(read_tflite(path), spec, path) if facts.kind == "tflite" else _named_outputs(path, spec, facts)
+    )
+    chosen = [facts.outputs[place] for place in places]
+    if spec.output.level != "nms":  # in TFLite the sizes of those are only known to the engine
+        check_outputs(spec, [_shape(each) for each in chosen], path)
+    return spec, places, chosen
+
+
 class Check(NamedTuple):
     """One line of a validation: what was held against the contract, whether it does (None: not checked), and why."""
 
@@ -138,11 +155,16 @@ def _outputs(path: Path, spec: ModelSpec, facts: FileFacts, tflite: TfliteFile |
         chosen = [facts.outputs[place] for place in order]
         check_outputs(spec, [_shape(each) for each in chosen], path)
         return f"{spec.priors.count} priors: " + ", ".join(map(describe, chosen))
-    names = [facts.aliases.get(name, name) for name in spec.output.names]
-    found = {each.name: each for each in facts.outputs}
-    check_names(spec, [*found, *facts.aliases], path)
-    check_outputs(spec, [_shape(found[name]) for name in names], path)
-    return f"{spec.priors.count} priors: " + ", ".join(describe(found[name]) for name in names)
+    chosen = [facts.outputs[place] for place in _named_outputs(path, spec, facts)]
+    check_outputs(spec, [_shape(each) for each in chosen], path)
+    return f"{spec.priors.count} priors: " + ", ".join(map(describe, chosen))
+
+
+def _named_outputs(path: Path, spec: ModelSpec, facts: FileFacts) -> list[int]:
+    """Return the positions among the outputs of those that the spec names."""
+    places = {each.name: place for place, each in enumerate(facts.outputs)}
+    check_names(spec, [*places, *facts.aliases], path)
+    return [places[facts.aliases.get(name, name)] for name in spec.output.names]
 
 
 def _labels(spec: ModelSpec, facts: FileFacts) -> str:
