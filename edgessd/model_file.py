@@ -18,7 +18,8 @@ from edgessd.runtimes.base import ENGINES, Labels, load_runtime
 from edgessd.runtimes.contract import check_input, check_names, check_outputs
 from edgessd.runtimes.kinds import KINDS, file_kind
 from edgessd.runtimes.litert import check_detection, check_image, output_order
-from edgessd.runtimes.readers.facts import FileFacts, TensorFact, no_spec
+from edgessd.runtimes.readers.facts import FileFacts, no_spec
+from edgessd.runtimes.readers.facts import TensorFact as TensorFact  # told of outputs, so found here as well
 from edgessd.runtimes.readers.onnx import read_onnx
 from edgessd.runtimes.readers.openvino import read_openvino, weights_path
 from edgessd.runtimes.readers.safetensors import read_safetensors

@@ -26,7 +26,7 @@ class Target(StrEnum):
 def bundle(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Bundled names or exported files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The new folder.")],
-    target: Annotated[Target, typer.Option("--target", help="A device, a web page, or source code for a microcontroller or an app.")] = Target.device,
+    target: Annotated[Target, typer.Option("--target", help="A device, a web page, or source code.")] = Target.device,
     extras: Annotated[str, typer.Option(help="device: more of edgessd's extras, such as web.")] = "",
     screen: Annotated[bool, typer.Option("--screen", help="device: with OpenCV's windows (opencv-python).")] = False,
     ort: Annotated[

@@ -237,8 +237,8 @@ public final class SsdModel {{
 ANDROID_README = """\
 # {model} in an Android app, with decode and suppression in Java
 
-Written by edgessd {version}. LiteRT's `CompiledModel` runs graphs of built-in operators alone on a GPU, so the model ends
-at its raw outputs, and `edgessd.SsdDecoder` does the rest. Copy `assets/` and `java/` into `app/src/main/`; from Kotlin:
+Written by edgessd {version}. LiteRT's `CompiledModel` takes no custom operators on a GPU, so the model ends at its raw
+outputs, and `edgessd.SsdDecoder` does the rest. Copy `assets/` and `java/` into `app/src/main/`. From Kotlin:
 
     val model = CompiledModel.create(context.assets, "model.tflite", CompiledModel.Options(Accelerator.GPU))
     val inputs = model.createInputBuffers()
@@ -248,7 +248,7 @@ at its raw outputs, and `edgessd.SsdDecoder` does the rest. Copy `assets/` and `
     inputs[0].{write}(pixels)
     model.run(inputs, outputs)
     val found = decoder.detect({read_logits}, {read_offsets}, bitmap.width, bitmap.height)
-    for (each in found) Log.i("detect", "${{each.name}} ${{each.score}} ${{each.x1}} ${{each.y1}} ${{each.x2}} ${{each.y2}}")
+    for (each in found) Log.i("detect", "${{each.name}} ${{each.score}} at ${{each.x1}}, ${{each.y1}}")
 
 | tensor | shape | values |
 |---|---|---|
