@@ -2,8 +2,8 @@
 
     python benchmarks/decode.py [MODEL] [--compiler gcc] [--options=-O2] [--runs 300] [--json FILE]
 
-Outputs are those of the bundled photos, and random ones with many more candidates. The two take turns in one loop, so
-that a slow moment hits both; the result is checked each time.
+Outputs are those of the bundled photos, and random ones with many more candidates, by both kinds of scores.
+The two take turns in one loop, so that a slow moment hits both; the result is checked each time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -26,10 +27,14 @@ from rich.table import Table
 
 from edgessd import Detector, load_image, zoo
 from edgessd.apps.bundle import write_c
+from edgessd.apps.bundle.code import c_tables
+from edgessd.model_file import read_outputs
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.postprocess import postprocess
 from edgessd.ops.preprocess import preprocess
+from edgessd.ops.scores import candidates
 from edgessd.spec import ModelSpec
+from edgessd.zoo import resolve_model
 
 SIZE = (640, 480)
 
@@ -56,10 +61,11 @@ class Detection(ctypes.Structure):
     )
 
 
-def build(model: str | None, compiler: str, options: str, folder: Path) -> ctypes.CDLL:
-    """Compile the model's code as a library."""
-    write_c([model], folder / "c")
-    source, library = folder / "c" / "edgessd.c", folder / "edgessd.so"
+def build(model: str | None, spec: ModelSpec, compiler: str, options: str, folder: Path) -> ctypes.CDLL:
+    """Compile the code of a spec as a library."""
+    write_c([model], folder / spec.scores)
+    source, library = folder / spec.scores / "edgessd.c", folder / f"{spec.scores}.so"
+    source.with_name("edgessd_model.h").write_text(c_tables(spec, read_outputs(resolve_model(model))[2]))
     command = [compiler, "-std=c99", *shlex.split(options), "-shared", "-fPIC", "-o", library, source, "-lm"]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(library))
@@ -75,9 +81,12 @@ def cases(model: str | None) -> Iterator[tuple[str, ModelSpec, RawOutputs]]:
             yield photo.stem, spec, outputs
     rng = np.random.default_rng(0)
     offsets = rng.normal(0, 1, (1, spec.priors.count, 4)).astype(np.float32)
-    for middle in (-6, -3):
+    for scores, middle in (("sigmoid", -6), ("sigmoid", -3), ("softmax", -6), ("softmax", -3)):
+        spec = msgspec.structs.replace(spec, scores=scores)
         logits = rng.normal(middle, 2, (1, spec.priors.count, spec.num_logits)).astype(np.float32)
-        yield f"random, mean {middle}", spec, RawOutputs(logits, offsets)
+        if scores == "softmax":
+            logits[..., 0] = rng.normal(0, 2, logits.shape[:2])
+        yield f"random {scores}, mean {middle}", spec, RawOutputs(logits, offsets)
 
 
 def measure(name: str, spec: ModelSpec, outputs: RawOutputs, library: ctypes.CDLL, runs: int) -> dict[str, object]:
@@ -99,7 +108,8 @@ def measure(name: str, spec: ModelSpec, outputs: RawOutputs, library: ctypes.CDL
         labels = [_timed(each, times[kind]) for kind, each in (("C", in_c), ("Python", in_python))]
         assert np.array_equal(*labels)
     best = spec.defaults.score_threshold
-    row: dict[str, object] = {"outputs": name, "detections": len(labels[0]), "score threshold": best}
+    found_pairs = candidates(outputs.logits[0], spec.scores, best)[0]
+    row: dict[str, object] = {"outputs": name, "candidates": len(found_pairs), "detections": len(labels[0])}
     for kind, values in times.items():
         row[kind] = {"median": float(np.median(values)), "p90": float(np.percentile(values, 90))}
     return row
@@ -122,12 +132,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        library = build(options.model, options.compiler, options.options, Path(folder))
-        rows = [measure(*case, library, options.runs) for case in cases(options.model)]
-    table = Table("outputs", "detections", "C, ms", "p90", "Python, ms", "p90")
+        libraries, rows = {}, []
+        for name, spec, outputs in cases(options.model):
+            if spec.scores not in libraries:
+                libraries[spec.scores] = build(options.model, spec, options.compiler, options.options, Path(folder))
+            rows.append(measure(name, spec, outputs, libraries[spec.scores], options.runs))
+    table = Table("outputs", "candidates", "detections", "C, ms", "p90", "Python, ms", "p90")
     for row in rows:
         times = [f"{row[kind][value]:.3f}" for kind in ("C", "Python") for value in ("median", "p90")]  # type: ignore[index]
-        table.add_row(str(row["outputs"]), str(row["detections"]), *times)
+        table.add_row(str(row["outputs"]), str(row["candidates"]), str(row["detections"]), *times)
     Console().print(table)
     if options.json:
         machine = {"processor": platform.processor(), "compiler": options.compiler, "options": options.options}

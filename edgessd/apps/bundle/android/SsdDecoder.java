@@ -161,8 +161,8 @@ public final class SsdDecoder {
     }
 
     /**
-     * A score above t means a background below 1 - t, so a logit above that of the background + log(t / (1 - t)): exp()
-     * is only taken where one is.
+     * A score above t means a background below 1 - t, so a logit above that of the background + log(t / (1 - t)), and
+     * a sum below 1 / t: exp() is only taken where both hold.
      */
     private void collectSoftmax(float[] logits, int prior, float bound) {
         int start = prior * SsdModel.COLUMNS;
@@ -177,6 +177,9 @@ public final class SsdDecoder {
         double sum = 0;
         for (int i = start; i < start + SsdModel.COLUMNS; i++) {
             sum += exp(logits[i] - best);
+            if (sum > 1.001 / (float) scoreThreshold) { // with room for rounding
+                return;
+            }
         }
         float total = (float) sum;
         int classes = SsdModel.CLASSES.length;

@@ -34,9 +34,9 @@ static double clip(double x, double high)
 static void prior_box(int32_t index, int cut, float prior[4])
 {
     const edgessd_level *level = edgessd_levels;
-    int32_t cell, axis;
-    double center[2];
     const double *size;
+    double center[2];
+    int32_t axis, cell;
 
     while (index >= level->priors) {
         index -= level->priors;
@@ -58,14 +58,12 @@ static void prior_box(int32_t index, int cut, float prior[4])
     }
 }
 
-/* Whether a prior takes part: where the model leaves out those that cross the border, only those inside do. */
-static int takes_part(int32_t index)
+/* Whether a prior lies wholly inside the picture, before any clipping. */
+static int is_inside(int32_t index)
 {
     float prior[4];
     int axis;
 
-    if (!EDGESSD_EXCLUDE_BOUNDARY)
-        return 1;
     prior_box(index, 0, prior);
     for (axis = 0; axis < 2; axis++) {
         double middle = prior[axis], half = (double)prior[2 + axis] / 2;
@@ -92,12 +90,12 @@ static const float *values(const edgessd_tensor *tensor, size_t start, int32_t c
     return room;
 }
 
-/* Softmax of a row of logits, background first. Returns 0 where no class can exceed the threshold: a score above t
- * means a background below 1 - t, so a logit above that of the background + log(t / (1 - t)). */
-static int softmax(const float *logits, float bound, float *scores)
+/* Softmax of a row of logits, background first. Returns 0 where no class can exceed the threshold t, which means a
+ * background below 1 - t, so a logit above that of the background + log(t / (1 - t)), and a sum below 1 / t. */
+static int softmax(const float *logits, float bound, float threshold, float *scores)
 {
     float best = logits[1], total;
-    double sum = 0;
+    double sum = 0, most = 1.001 / (double)threshold; /* with room for rounding */
     int32_t i;
 
     for (i = 2; i < EDGESSD_COLUMNS; i++)
@@ -108,8 +106,9 @@ static int softmax(const float *logits, float bound, float *scores)
     if (logits[0] > best)
         best = logits[0];
     for (i = 0; i < EDGESSD_COLUMNS; i++) {
-        scores[i] = exp_float(logits[i] - best);
-        sum += (double)scores[i];
+        sum += (double)(scores[i] = exp_float(logits[i] - best));
+        if (sum > most)
+            return 0;
     }
     total = (float)sum;
     for (i = 0; i < EDGESSD_COLUMNS; i++)
@@ -134,13 +133,13 @@ static int32_t collect(const edgessd_tensor *logits, int32_t first, int32_t last
         const float *row = values(logits, (size_t)prior * EDGESSD_COLUMNS, EDGESSD_COLUMNS, work->row);
         float limit = bound;
         if (EDGESSD_SOFTMAX) {
-            if (!softmax(row, bound, work->row))
+            if (!softmax(row, bound, threshold, work->row))
                 continue;
             row = work->row + 1;
             limit = threshold;
         }
         for (label = first; label < last; label++) {
-            if (!(row[label] > limit) || !takes_part(prior))
+            if (!(row[label] > limit) || (EDGESSD_EXCLUDE_BOUNDARY && !is_inside(prior)))
                 continue;
             if (count == EDGESSD_CAPACITY)
                 return -1;
