@@ -132,6 +132,7 @@ class PerChannelWeightFakeQuantize(FakeQuantizer):
     def __init__(self, depthwise: bool = False, **options: Any) -> None:
         super().__init__(torch.per_channel_symmetric, -WEIGHT_MAX, WEIGHT_MAX)
         self.depthwise, self.ch_axis, self.fixed = depthwise, 0, False
+        self._known: tuple[tuple[int, ...], Tensor] | None = None
 
     def fix(self, scale: Tensor) -> None:
         """Keep `scale` [O] from now on."""
@@ -140,13 +141,23 @@ class PerChannelWeightFakeQuantize(FakeQuantizer):
 
     def forward(self, weight: Tensor) -> Tensor:
         """[O, ...] -> the same on the grid."""
-        if not self.fixed:
-            self._set((symmetric_scale if self.depthwise else bounded_scale)(weight.detach()))
+        rounded = self._rounded(weight.detach())
         if not self.enabled:
             return weight
-        keep_sum, bounded = self.depthwise and not self.fixed, not (self.depthwise or self.fixed)
-        rounded = on_grid(weight.detach(), self.scale, keep_sum=keep_sum, bounded=bounded)
         return weight + (rounded - weight).detach()  # the gradient passes straight through
+
+    def _rounded(self, weight: Tensor) -> Tensor:
+        """Choose the scale and round; weights that have not changed since were rounded already."""
+        if self._known is None or self._known[0] != self._version(weight):
+            if not self.fixed:
+                self._set((symmetric_scale if self.depthwise else bounded_scale)(weight))
+            keep_sum, bounded = self.depthwise and not self.fixed, not (self.depthwise or self.fixed)
+            rounded = on_grid(weight, self.scale, keep_sum=keep_sum, bounded=bounded)
+            self._known = self._version(weight), rounded
+        return self._known[1]
+
+    def _version(self, weight: Tensor) -> tuple[int, ...]:
+        return weight.data_ptr(), weight._version, self.scale._version, int(self.fixed)
 
     def _set(self, scale: Tensor) -> None:
         if self.scale.shape != scale.shape:

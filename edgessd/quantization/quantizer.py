@@ -103,7 +103,7 @@ class _Annotation:
         image, weight = node.args[0], node.args[1]
         assert isinstance(image, Node) and isinstance(weight, Node)
         kernel = weight.meta["val"]
-        groups = node.args[6] if len(node.args) > 6 else 1
+        groups = int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[arg-type]
         inputs: dict[Any, Any] = {weight: pt2e.weight(depthwise=is_depthwise(kernel.shape, groups))}
         pad = image if image.target in (_ATEN.pad.default, _ATEN.constant_pad_nd.default) else None
         if pad is not None and len(pad.users) == 1 and not any(pad.args[3:]) and not any(pad.kwargs.values()):

@@ -173,7 +173,7 @@ def test_a_file_without_proof_is_run_the_exact_way(tmp_path, monkeypatch, runtim
     largest = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     grown = np.clip(onnx.numpy_helper.to_array(largest).astype(int) * 2, -127, 127).astype(np.int8)
     largest.CopyFrom(onnx.numpy_helper.from_array(grown, largest.name))
-    assert saturating_pairs(proto) > 1000
+    assert saturating_pairs(proto) > 500
     entry = next(entry for entry in proto.metadata_props if entry.key == METADATA_KEY)
     entry.value = entry.value.replace('"saturation_free":true', '"saturation_free":false')
     path = tmp_path / "other.onnx"
