@@ -15,14 +15,10 @@ from edgessd.spec import METADATA_KEY, ModelSpec
 
 
 def export(job: Job, path: Path) -> ModelSpec:
-    """Write what `job` asks for: `path` (.xml) and the weights beside it (.bin); return the spec.
-
-    The spec is in the file's `rt_info` under `edgessd/spec`, the class names under `model_info/labels`, where
-    OpenVINO's own tools look.
-    """
+    """Write what `job` asks for: `path` (.xml) and the weights beside it (.bin); return the spec."""
     if path.suffix != ".xml":
         raise ModelError(f"an OpenVINO model is a .xml file with a .bin beside it, not {path.name}")
-    openvino = import_openvino()
+    import_openvino()
     # float16 weights are OpenVINO's own doing: the graph stays float32 and the runtime chooses what it computes in.
     float_job = job if job.precision != "fp16" else Job(job.source, job.spec, "fp32", job.level, job.tensor, job.batch)
     proto, spec = onnx_format.build(float_job)
@@ -30,6 +26,17 @@ def export(job: Job, path: Path) -> ModelSpec:
         import msgspec
 
         spec = msgspec.structs.replace(spec, precision="fp16")
+    write(proto, spec, path)
+    return spec
+
+
+def write(proto: Any, spec: ModelSpec, path: Path) -> None:
+    """Write an ONNX graph as `path` (.xml) and the weights beside it (.bin), weights in float16 if the spec says so.
+
+    The spec is in the file's `rt_info` under `edgessd/spec`, the class names under `model_info/labels`, where
+    OpenVINO's own tools look. Raises ModelError.
+    """
+    openvino = import_openvino()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         file.write_bytes(proto.SerializeToString())
@@ -44,8 +51,7 @@ def export(job: Job, path: Path) -> ModelSpec:
     model.set_rt_info(spec.to_json(), [scope, key])
     model.set_rt_info(" ".join(name.replace(" ", "_") for name in spec.classes), ["model_info", "labels"])
     model.set_rt_info("SSD", ["model_info", "model_type"])
-    _save(openvino, model, path, half=job.precision == "fp16")
-    return spec
+    _save(openvino, model, path, half=spec.precision == "fp16")
 
 
 def _save(openvino: Any, model: Any, path: Path, *, half: bool) -> None:

@@ -1,0 +1,84 @@
+"""The model files that the clients get: `edgessd-coco` as it comes with the package, and its float network.
+
+    int8-LEVEL.onnx, .tflite   the bundled files, brought to the level by edgessd's own functions
+    int8-LEVEL.xml             the same graph as OpenVINO IR
+    float-LEVEL.SUFFIX         `export_model` of TensorFlow's weights in ../shared/weights
+    float-LEVEL-uint8.tflite   the same, with the picture's bytes as input
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgessd import zoo
+from edgessd.model_file import read_spec
+from edgessd.spec import ModelSpec, OutputSpec
+
+from .outcome import Missing
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT.parent / "shared" / "weights" / "ssdlite_mobilenet_v2_coco.safetensors"
+
+
+def make(name: str, folder: Path) -> Path:
+    """Return the file of that name in `folder`, made if it is not there. Raises Missing."""
+    path = folder / name
+    if not path.exists():
+        precision, level, *tensor = path.stem.split("-")
+        if precision == "float":
+            _float(path, level, *tensor)
+        elif path.suffix == ".tflite":
+            _int8_tflite(path, level)
+        else:
+            _int8_onnx(path, level)
+    return path
+
+
+def _with_level(spec: ModelSpec, level: Any) -> ModelSpec:
+    return msgspec.structs.replace(spec, output=OutputSpec(level=level))
+
+
+def _float(path: Path, level: str, *tensor: str) -> None:
+    if not WEIGHTS.exists():
+        raise Missing("float files need TensorFlow's weights beside the project (../shared)")
+    from edgessd.export.formats import export_model
+    from edgessd.models.weights import tensorflow_ssdlite
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export_model(tensorflow_ssdlite(WEIGHTS), path, level=level, tensor=tensor[0] if tensor else None)
+
+
+def _int8_onnx(path: Path, level: str) -> None:
+    import onnx
+
+    from edgessd.export import onnx_file, openvino
+
+    source = zoo.bundled_models()[zoo.DEFAULT_MODEL].with_suffix(".onnx")
+    spec, proto = read_spec(source), onnx.load(source)
+    if level != "raw":
+        onnx_file.append_decoding(proto, spec)
+    if level == "nms":
+        onnx_file.append_suppression(proto, spec)
+    spec = _with_level(spec, level)
+    onnx_file.describe(proto, spec)
+    if path.suffix == ".xml":
+        openvino.write(proto, spec, path)
+    else:
+        path.write_bytes(proto.SerializeToString())
+
+
+def _int8_tflite(path: Path, level: str) -> None:
+    from edgessd.export import tflite_file
+
+    source = zoo.bundled_models()[zoo.DEFAULT_MODEL].with_suffix(".tflite")
+    spec, data = read_spec(source), source.read_bytes()
+    append = {"decoded": tflite_file.append_decoding, "nms": tflite_file.append_detection_postprocess}
+    if level in append:
+        data = append[level](data, spec)
+    spec = _with_level(spec, level)
+    path.write_bytes(tflite_file.add_phone_metadata(tflite_file.describe(data, spec), spec))

@@ -1,0 +1,72 @@
+"""One client, one file: run it in its environment, hold its detections against `detect` on the same file."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from edgessd import Detections, Detector, zoo
+from edgessd._cv2 import cv2
+from edgessd.io.images import load_image
+
+from .clients import Client
+from .environments import FOLDER, environment, program
+from .files import ROOT, make
+from .outcome import Outcome, compare
+
+SCRIPTS = Path(__file__).parent / "scripts"
+SECONDS = 600
+
+
+def pictures() -> tuple[Path, ...]:
+    """Return the bundled photos and, where they are, those of ../shared/data/photos, each once, as PPM files.
+
+    Every client gets the same pixels that way, whatever decodes JPEG there.
+    """
+    more = sorted((ROOT.parent / "shared" / "data" / "photos").rglob("*.jpg"))
+    sources = {path.stem: path for path in (*more, *zoo.photos())}
+    folder = FOLDER / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in sources.items():
+        if not (folder / f"{name}.ppm").exists():
+            assert cv2.imwrite(str(folder / f"{name}.ppm"), load_image(path))
+    return tuple(folder / f"{name}.ppm" for name in sorted(sources))
+
+
+@cache
+def detect(path: Path, images: tuple[Path, ...]) -> tuple[Sequence[Detections], float]:
+    """Return what edgessd finds with a file, and the file's threshold."""
+    detector = Detector.load(path, threads=1)
+    return detector([str(image) for image in images]), detector.thresholds.score_threshold
+
+
+def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
+    """Raises Missing where the environment or the file cannot be made here."""
+    folder = FOLDER / "files"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = make(name, folder)
+    home = environment(client.needs, client.python)
+    facts, answer = path.with_suffix(".json"), folder / "answer.json"
+    facts.write_text(Detector.load(path).spec.to_json())
+    answer.unlink(missing_ok=True)
+    script, *options = client.script
+    done = subprocess.run(
+        [program(home), str(SCRIPTS / script), *options, *map(str, (path, facts, answer, *images))],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    if done.returncode:
+        return Outcome(error=_last_word(done.stderr or done.stdout))
+    found, threshold = detect(path, images)
+    return compare(found, msgspec.json.decode(answer.read_bytes()), client.limits_of(name), threshold)
+
+
+def _last_word(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "ended without a word"

@@ -1,0 +1,72 @@
+// onnxruntime-node or onnxruntime-web (WebAssembly), default options; level nms.
+// node SCRIPT PACKAGE MODEL FACTS ANSWER PICTURE...: as in common.py. The package is that of the working directory, the
+// pictures are binary PPM.
+"use strict";
+const fs = require("node:fs");
+const path = require("node:path");
+const { createRequire } = require("node:module");
+
+const [name, model, factsFile, answer, ...pictures] = process.argv.slice(2);
+const ort = createRequire(path.join(process.cwd(), "index.js"))(name);
+const facts = JSON.parse(fs.readFileSync(factsFile));
+
+function readPpm(file) {
+  const data = fs.readFileSync(file);
+  const [head, width, height] = /^P6\s(\d+)\s(\d+)\s255\s/.exec(data.toString("latin1", 0, 64));
+  return { width: Number(width), height: Number(height), data: data.subarray(head.length) };
+}
+
+// Where a resized row of `to` pixels comes from in one of `from`: bilinear, pixel centers at halves.
+function taps(from, to) {
+  return Array.from({ length: to }, (_, i) => {
+    const place = Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);
+    const low = Math.floor(place);
+    return [low, Math.min(low + 1, from - 1), place - low];
+  });
+}
+
+function resize(picture, width, height) {
+  const [columns, rows] = [taps(picture.width, width), taps(picture.height, height)];
+  const at = (x, y, c) => picture.data[(y * picture.width + x) * 3 + c];
+  const out = new Uint8Array(width * height * 3);
+  rows.forEach(([top, bottom, down], y) => columns.forEach(([left, right, along], x) => {
+    for (let c = 0; c < 3; c++) {
+      const upper = at(left, top, c) * (1 - along) + at(right, top, c) * along;
+      const lower = at(left, bottom, c) * (1 - along) + at(right, bottom, c) * along;
+      out[(y * width + x) * 3 + c] = Math.round(upper * (1 - down) + lower * down);
+    }
+  }));
+  return out;
+}
+
+function tensorOf(picture) {
+  const { width, height, dtype, layout, mean, scale } = facts.input;
+  const bytes = resize(picture, width, height);
+  const planar = layout === "NCHW";
+  const values = dtype === "float32" ? new Float32Array(bytes.length) : new Uint8Array(bytes.length);
+  for (let i = 0; i < width * height; i++) {
+    for (let c = 0; c < 3; c++) {
+      const value = bytes[i * 3 + c];
+      values[planar ? c * width * height + i : i * 3 + c] = dtype === "float32" ? (value - mean[c]) / scale[c] : value;
+    }
+  }
+  return new ort.Tensor(dtype, values, planar ? [1, 3, height, width] : [1, height, width, 3]);
+}
+
+async function main() {
+  const session = await ort.InferenceSession.create(model);
+  const found = [];
+  for (const file of pictures) {
+    const picture = readPpm(file);
+    const { boxes, scores, labels } = await session.run({ [session.inputNames[0]]: tensorOf(picture) });
+    const rows = [];
+    for (let i = 0; i < scores.data.length && scores.data[i] > 0; i++) {
+      const box = [0, 1, 2, 3].map((k) => boxes.data[i * 4 + k] * (k % 2 ? picture.height : picture.width));
+      rows.push([Number(labels.data[i]), scores.data[i], ...box]);
+    }
+    found.push(rows);
+  }
+  fs.writeFileSync(answer, JSON.stringify(found));
+}
+
+main().then(() => process.exit(0), (error) => { console.error(String(error)); process.exit(1); });
