@@ -84,7 +84,7 @@ def validate(path: str | Path) -> list[Check]:
         facts = tflite.facts if tflite is not None else READERS[kind](path)
         checks.append(Check("structure", True, f"{KINDS[kind]}, {path.stat().st_size:,} bytes"))
         spec = facts.spec(path)
-        checks.append(Check("spec", True, f"{spec.name}, schema {spec.schema}, level {spec.output.level}"))
+        checks.append(Check("spec", True, f"{spec.name}, schema {spec.schema}, level {spec.output.words}"))
     except EdgeSSDError as error:
         return [*checks, Check("spec" if checks else "structure", False, str(error))]
     steps = _graph_steps(path, spec, facts, tflite) if kind != "torch" else _checkpoint_steps(spec)

@@ -11,7 +11,7 @@ Shapes here and elsewhere: B batch, P priors, C classes (background not counted)
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -29,6 +29,22 @@ OUTPUT_NAMES: dict[Level, tuple[str, ...]] = {
     "nms": ("boxes", "scores", "labels", "count"),
 }
 """The outputs of each level, in the order of `OutputSpec.names`, and their usual names."""
+
+Layout = Literal["standard", "detections7", "jetson"]
+
+
+class Arrangement(NamedTuple):
+    """A layout other than the standard one: the level that it arranges, and the names of its outputs."""
+
+    level: Level
+    names: tuple[str, ...]
+
+
+LAYOUTS: dict[str, Arrangement] = {
+    "detections7": Arrangement("nms", ("detections",)),
+    "jetson": Arrangement("decoded", ("scores", "boxes")),
+}
+"""How the outputs of a level are arranged for one kind of client, see `OutputSpec`."""
 
 Side = Annotated[int, Meta(ge=1, le=8192)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -179,7 +195,7 @@ class CoderSpec(_Part, frozen=True):
     size_variance: Factor = 0.2
 
 
-class OutputSpec(_Part, frozen=True):
+class OutputSpec(_Part, frozen=True, omit_defaults=True):
     """What the graph returns, and the names of its output tensors in that order. K is `defaults.max_detections`.
 
     level `raw`: class logits [B, P, C + 1] (softmax, background first) or [B, P, C] (sigmoid), and
@@ -190,21 +206,43 @@ class OutputSpec(_Part, frozen=True):
         [B, K] (index into `classes`; -1 behind the last), and their number [B]. In TFLite these are the
         four float outputs of `TFLite_Detection_PostProcess`, see docs/model-file.md. The thresholds of
         `defaults` are baked in.
-    names: where empty, the usual ones of the level (`OUTPUT_NAMES`).
+
+    layout `standard`: these outputs.
+    `detections7` (of level `nms`): one output [B, 1, K, 7], the rows (image_id, label, score, x1, y1, x2, y2) as of
+        Caffe's and OpenVINO's DetectionOutput, best first, boxes in units of the input. Behind the last detection
+        stand image_id -1, label -1, score 0 and an empty box.
+    `jetson` (of level `decoded`): as jetson-inference has it, scores [B, P, C + 1] with the background in column 0.
+
+    names: where empty, the usual ones (`usual_names`).
+
+    The JSON of the standard layout does not speak of layouts, so that edgessd of before them reads such files.
     """
 
-    level: Level = "raw"
+    level: Level = msgspec.field(default_factory=lambda: "raw")  # a factory's value is never left out of the JSON
     names: Annotated[tuple[Name, ...], Meta(max_length=4)] = ()
+    layout: Layout = "standard"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        usual = OUTPUT_NAMES[self.level]
+        if self.layout != "standard" and self.level != LAYOUTS[self.layout].level:
+            raise ValueError(f"layout {self.layout} is of level {LAYOUTS[self.layout].level}, not {self.level}")
+        usual = self.usual_names
         if not self.names:
             msgspec.structs.force_setattr(self, "names", usual)
         if len(self.names) != len(usual):
             raise ValueError(f"level {self.level} has {len(usual)} outputs ({', '.join(usual)}), not {len(self.names)}")
         if len(set(self.names)) != len(self.names):
             raise ValueError("names of outputs must differ from each other")
+
+    @property
+    def usual_names(self) -> tuple[str, ...]:
+        """What the outputs are called where nothing else is said, in the order of `names`."""
+        return OUTPUT_NAMES[self.level] if self.layout == "standard" else LAYOUTS[self.layout].names
+
+    @property
+    def words(self) -> str:
+        """Level and layout, such as `nms, layout detections7`."""
+        return self.level if self.layout == "standard" else f"{self.level}, layout {self.layout}"
 
 
 class Thresholds(_Part, frozen=True):

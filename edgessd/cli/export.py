@@ -17,7 +17,12 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     format: Annotated[str | None, typer.Option(help="onnx, tflite or openvino; default: by the file's suffix.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8; default: what the checkpoint is.")] = None,
-    level: Annotated[str, typer.Option(help="raw (for edgessd), decoded, or nms (final detections).")] = "raw",
+    level: Annotated[
+        str | None, typer.Option(help="raw (for edgessd; the default), decoded, or nms (final detections).")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Of the outputs: standard, detections7 (Frigate, OpenCV), or jetson (jetson-inference).")
+    ] = "standard",
     tensor: Annotated[
         str | None, typer.Option("--input", help="float32, uint8 or int8; int8 files take bytes.")
     ] = None,
@@ -54,6 +59,7 @@ def export(
             format=format,
             precision=precision,
             level=level,
+            layout=layout,
             tensor=tensor,
             batch=size,
             opset=opset,

@@ -153,7 +153,7 @@ def _show(console: Console, spec: ModelSpec, path: Path) -> None:
         if spec.priors == UNKNOWN_PRIORS
         else f"{spec.priors.count}, rule {spec.priors.rule}, {len(spec.priors.levels)} levels",
         "scores": spec.scores,
-        "output": f"{spec.output.level}: {', '.join(spec.output.names)}",
+        "output": f"{spec.output.words}: {', '.join(spec.output.names)}",
         "precision": spec.precision,
         "defaults": f"score > {limits.score_threshold}, IoU {limits.iou_threshold}, at most {limits.max_detections}"
         + (" (baked in)" if spec.output.level == "nms" else ""),

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from edgessd.errors import ModelError, OptionError, did_you_mean
-from edgessd.export.job import Job, Level, Precision, Tensor
+from edgessd.export.job import Job, Precision, Tensor
+from edgessd.export.onnx_layouts import check_layout
 from edgessd.models.checkpoint import load_checkpoint
 from edgessd.models.ssd import SSD
 from edgessd.quantization.recipe import is_quantized
-from edgessd.spec import ModelSpec
+from edgessd.spec import LAYOUTS, Layout, Level, ModelSpec, OutputSpec
 
 if TYPE_CHECKING:
     from edgessd.quantization.network import QuantizedNetwork
@@ -26,8 +29,8 @@ class Format:
     """What a format can do.
 
     module: of this package, whose `export(job, path)` writes the file. tensors: types of the input by precision,
-    the usual one first. batches: `dynamic` or any number where it is empty, otherwise only these. opsets: lowest
-    and highest, None where the format has none.
+    the usual one first. layouts: beside the standard one. batches: `dynamic` or any number where it is empty,
+    otherwise only these. opsets: lowest and highest, None where the format has none.
     """
 
     module: str
@@ -35,6 +38,7 @@ class Format:
     precisions: tuple[Precision, ...]
     levels: tuple[Level, ...]
     tensors: dict[Precision, tuple[Tensor, ...]]
+    layouts: tuple[Layout, ...] = ()
     batches: tuple[int, ...] = ()
     opsets: tuple[int, int] | None = None
 
@@ -47,6 +51,7 @@ FORMATS = {
         ("fp32", "fp16", "int8"),
         ("raw", "decoded", "nms"),
         {"fp32": _FLOAT, "fp16": _FLOAT, "int8": ("uint8", "float32")},
+        layouts=("detections7", "jetson"),
         opsets=(18, 23),
     ),
     "tflite": Format(
@@ -63,6 +68,7 @@ FORMATS = {
         ("fp32", "fp16", "int8"),
         ("raw", "decoded", "nms"),
         {"fp32": _FLOAT, "fp16": _FLOAT, "int8": ("uint8", "float32")},
+        layouts=("detections7",),
     ),
 }
 
@@ -73,7 +79,8 @@ def export_model(
     *,
     format: str | None = None,
     precision: str | None = None,
-    level: str = "raw",
+    level: str | None = None,
+    layout: str = "standard",
     tensor: str | None = None,
     batch: int | Literal["dynamic"] | None = None,
     opset: int | None = None,
@@ -83,8 +90,10 @@ def export_model(
     source: a checkpoint, float or quantised, or what `load_checkpoint` or `load_quantized` returns.
     format: a key of `FORMATS`; None takes it from the suffix of `path`. precision: `fp32` or `fp16` for float
     networks, `int8` for quantised ones; None takes what fits. level: `raw` for edgessd's runtimes, `decoded`, or
-    `nms` for programs without postprocessing. tensor: type of the input; int8 files take the picture's bytes
-    (`uint8`) unless told otherwise. batch: None takes what the format does best. opset: of ONNX.
+    `nms` for programs without postprocessing; None is `raw`, or what the layout has. layout: of the outputs, a key
+    of `LAYOUTS` for one kind of client, or `standard`. tensor: type of the input; int8 files take the picture's
+    bytes (`uint8`) unless told otherwise. batch: None takes what the format does best, and 1 where clients need
+    it. opset: of ONNX.
 
     Raises OptionError for what a format cannot do, ModelError where the source cannot be read or converted or the
     file cannot be written, DependencyError with the pip command where a package is missing.
@@ -92,13 +101,15 @@ def export_model(
     target = Path(path)
     name = _format(format, target)
     table = FORMATS[name]
-    _one_of("level", level, table.levels, name)
+    output = _output(level, layout, name)
     if precision is not None:
         _one_of("precision", precision, table.precisions, name)
     if batch is not None and batch != "dynamic" and (not isinstance(batch, int) or batch < 1):
         raise OptionError(f"batch is 'dynamic' or at least 1, not {batch!r}")
     if batch is not None and table.batches and batch not in table.batches:
         raise OptionError(f"{name} files take {' or '.join(map(str, table.batches))} picture at a time, not {batch}")
+    if batch not in (None, 1) and layout != "standard":
+        raise OptionError(f"files of layout {layout} take 1 picture at a time, not {batch}")
     if opset is not None and table.opsets is None:
         raise OptionError(f"opset is for ONNX; {name} has none")
     if opset is not None and table.opsets is not None and not table.opsets[0] <= opset <= table.opsets[1]:
@@ -107,6 +118,7 @@ def export_model(
         raise ModelError(f"cannot write {target}: there is no folder {target.parent}, make it first")
     network, spec = open_source(source)
     chosen = _precision(precision, network)
+    check_layout(layout, msgspec.structs.replace(spec, precision=chosen))
     tensors = table.tensors[chosen]
     if tensor is not None and tensor not in tensors:
         raise OptionError(f"{chosen} files of {name} take {' or '.join(tensors)} input, not {tensor}")
@@ -114,9 +126,9 @@ def export_model(
         network,
         spec,
         chosen,
-        level,  # type: ignore[arg-type]
+        output,
         tensor or tensors[0],
-        batch or (table.batches[0] if table.batches else "dynamic"),
+        batch or (1 if layout != "standard" else table.batches[0] if table.batches else "dynamic"),
         opset or 18,
     )
     written: ModelSpec = importlib.import_module(f"edgessd.export.{table.module}").export(job, target)
@@ -161,6 +173,19 @@ def _precision(asked: str | None, network: SSD | QuantizedNetwork) -> Precision:
     if asked in ("fp32", "fp16") and quantized:
         raise OptionError(f"this checkpoint is quantised, its files are int8: export the float one as {asked}")
     return asked or ("int8" if quantized else "fp32")  # type: ignore[return-value]
+
+
+def _output(level: str | None, layout: str, format: str) -> OutputSpec:
+    table = FORMATS[format]
+    if layout == "standard":
+        level = "raw" if level is None else level
+        _one_of("level", level, table.levels, format)
+        return OutputSpec(level=level)  # type: ignore[arg-type]
+    _one_of("layout", layout, ("standard", *table.layouts), format)
+    wanted = LAYOUTS[layout].level
+    if level not in (None, wanted):
+        raise OptionError(f"layout {layout} is of level {wanted}, not {level}: leave --level out")
+    return OutputSpec(level=wanted, layout=layout)  # type: ignore[arg-type]
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...], format: str) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from edgessd.models.ssd import SSD
-from edgessd.spec import ModelSpec
+from edgessd.spec import ModelSpec, OutputSpec
 
 if TYPE_CHECKING:
     from edgessd.quantization.network import QuantizedNetwork
 
 Precision = Literal["fp32", "fp16", "int8"]
-Level = Literal["raw", "decoded", "nms"]
 Tensor = Literal["float32", "uint8", "int8"]
 
 
@@ -22,13 +21,14 @@ Tensor = Literal["float32", "uint8", "int8"]
 class Job:
     """One export: a float network or a quantised one, and what its file is to be.
 
-    spec: of the source; its input is float32 NCHW. tensor: type of the file's input. batch: pictures at a time.
+    spec: of the source; its input is float32 NCHW. output: level and layout. tensor: type of the file's input.
+    batch: pictures at a time.
     """
 
     source: SSD | QuantizedNetwork
     spec: ModelSpec
     precision: Precision
-    level: Level = "raw"
+    output: OutputSpec
     tensor: Tensor = "float32"
     batch: int | Literal["dynamic"] = "dynamic"
     opset: int = 18

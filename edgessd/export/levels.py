@@ -1,21 +1,11 @@
-"""The network as it is traced, and the spec's level.
+"""The network as it is traced.
 
-The postprocessing of higher levels is put into finished files: `onnx_file`, `tflite_file`.
+The postprocessing of higher levels is put into finished files: `onnx_file`, `onnx_layouts`, `tflite_file`.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
 from torch import Tensor, nn
-
-from edgessd.spec import OUTPUT_NAMES, ModelSpec, OutputSpec
-
-
-def with_level(spec: ModelSpec, level: Literal["raw", "decoded", "nms"]) -> ModelSpec:
-    """Return the spec of a graph with that level."""
-    return msgspec.structs.replace(spec, output=OutputSpec(level=level, names=OUTPUT_NAMES[level]))
 
 
 class Half(nn.Module):

@@ -12,8 +12,8 @@ from torch import nn
 
 from edgessd.errors import InputError, ModelError, OptionError, missing_extra
 from edgessd.export.job import Job, bytes_input
-from edgessd.export.levels import Half, with_level
-from edgessd.export.onnx_file import append_decoding, append_suppression, describe
+from edgessd.export.levels import Half
+from edgessd.export.onnx_file import describe
 from edgessd.export.onnx_int8 import (
     drop_products_with_constants,
     global_pools,
@@ -21,11 +21,12 @@ from edgessd.export.onnx_int8 import (
     take_bytes,
     unsigned_activations,
 )
+from edgessd.export.onnx_layouts import raise_to
 from edgessd.io.files import write_bytes_atomic
 from edgessd.models.ssd import SSD
 from edgessd.quantization.capture import inference_copy
 from edgessd.quantization.quiet import quiet
-from edgessd.spec import ModelSpec
+from edgessd.spec import ModelSpec, OutputSpec
 
 INPUT_NAME = "image"
 
@@ -74,7 +75,7 @@ def build(job: Job) -> tuple[Any, ModelSpec]:
             network = Half(network)
     else:
         network = job.source.converted(batch=job.batch, fold=True)
-    spec = with_level(msgspec.structs.replace(job.spec, precision=job.precision), "raw")
+    spec = msgspec.structs.replace(job.spec, precision=job.precision, output=OutputSpec())
     proto = trace(network, spec, opset=job.opset, batch=job.batch)
     if job.precision == "int8":
         unsigned_activations(proto)
@@ -85,12 +86,7 @@ def build(job: Job) -> tuple[Any, ModelSpec]:
         if job.tensor == "uint8":
             take_bytes(proto, spec.input)
             spec = bytes_input(spec, layout="NHWC")
-    if job.level != "raw":
-        append_decoding(proto, spec)
-        spec = with_level(spec, "decoded")
-    if job.level == "nms":
-        append_suppression(proto, spec)
-        spec = with_level(spec, "nms")
+    spec = raise_to(proto, spec, job.output)
     describe(proto, spec)
     return proto, spec
 

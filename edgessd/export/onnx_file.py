@@ -36,8 +36,8 @@ def append_decoding(proto: Any, spec: ModelSpec) -> None:
     """
     from onnx import TensorProto, helper
 
-    logits, offsets = _outputs(proto, spec.output.names)
-    nodes = _Nodes(proto, "decode")
+    logits, offsets = expect_outputs(proto, spec.output.names)
+    nodes = Nodes(proto, "decode")
     constant, op = nodes.constant, nodes.op
     axis = constant("last_axis", [2], np.int64)
 
@@ -68,7 +68,7 @@ def append_decoding(proto: Any, spec: ModelSpec) -> None:
         proto.graph.node.append(helper.make_node("Identity", [source], [name], name=f"decode_{name}"))
         shape = [batch, spec.priors.count, width]
         proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-    _check(proto)
+    check(proto)
 
 
 def append_suppression(proto: Any, spec: ModelSpec) -> None:
@@ -84,7 +84,7 @@ def append_suppression(proto: Any, spec: ModelSpec) -> None:
     graph, limits = proto.graph, spec.defaults
     priors, classes = spec.priors.count, len(spec.classes)
     most = min(limits.max_detections, priors * classes)
-    outputs = _outputs(proto, OUTPUT_NAMES["decoded"])
+    outputs = expect_outputs(proto, OUTPUT_NAMES["decoded"])
     for node in graph.node:  # two of the final outputs have these names
         for index, name in enumerate(node.output):
             if name in outputs:
@@ -92,7 +92,7 @@ def append_suppression(proto: Any, spec: ModelSpec) -> None:
         for index, name in enumerate(node.input):
             if name in outputs:
                 node.input[index] = f"all_{name}"
-    nodes = _Nodes(proto, "nms")
+    nodes = Nodes(proto, "nms")
     constant, op = nodes.constant, nodes.op
 
     zero, one = constant("zero", 0.0, np.float32), constant("one", 1.0, np.float32)
@@ -160,7 +160,7 @@ def append_suppression(proto: Any, spec: ModelSpec) -> None:
     kept = [value for value in graph.value_info if value.name not in outputs]
     del graph.value_info[:]
     graph.value_info.extend(kept)
-    _check(proto)
+    check(proto)
 
 
 def describe(proto: Any, spec: ModelSpec) -> None:
@@ -180,7 +180,7 @@ def describe(proto: Any, spec: ModelSpec) -> None:
         del value.metadata_props[:]
 
 
-class _Nodes:
+class Nodes:
     """New nodes and constants behind a graph, with names that are not taken yet."""
 
     def __init__(self, proto: Any, prefix: str) -> None:
@@ -189,12 +189,14 @@ class _Nodes:
         self._tensors = {name for node in proto.graph.node for name in node.output}
 
     def constant(self, name: str, values: Any, dtype: Any) -> str:
+        """Add a constant; return its name."""
         from onnx import numpy_helper
 
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(values, dtype), f"{self.prefix}_{name}"))
         return f"{self.prefix}_{name}"
 
     def op(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Add a node with one output; return its name, which is `output` where that is free."""
         from onnx import helper
 
         name = f"{self.prefix}_{output}"
@@ -204,7 +206,7 @@ class _Nodes:
         return output
 
 
-def _outputs(proto: Any, names: Sequence[str]) -> list[str]:
+def expect_outputs(proto: Any, names: Sequence[str]) -> list[str]:
     """Return the names of the graph's outputs. Raises ModelError where they are not `names`."""
     found = [value.name for value in proto.graph.output]
     if found != list(names):
@@ -217,7 +219,8 @@ def _batch(proto: Any) -> int | str:
     return str(size.dim_param) or int(size.dim_value)
 
 
-def _check(proto: Any) -> None:
+def check(proto: Any) -> None:
+    """Hold a graph with its types and shapes to ONNX. Raises onnx's own errors."""
     import onnx
 
     onnx.checker.check_model(proto, full_check=True)

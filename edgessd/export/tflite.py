@@ -17,7 +17,6 @@ from torch import nn
 
 from edgessd.errors import InputError, ModelError, missing_extra
 from edgessd.export.job import Job, bytes_input
-from edgessd.export.levels import with_level
 from edgessd.io.files import write_bytes_atomic
 from edgessd.models.ssd import SSD
 from edgessd.quantization.capture import inference_copy
@@ -55,12 +54,12 @@ def build(job: Job) -> tuple[bytes, ModelSpec]:
         data = _half_weights(data)
     if integer:
         data = edit.fold_paddings(data)
-    if job.level == "decoded":
+    level = job.output.level
+    if level == "decoded":
         data = edit.append_decoding(data, spec)
-        spec = with_level(spec, "decoded")
-    if job.level == "nms":
+    if level == "nms":
         data = edit.append_detection_postprocess(data, spec)
-        spec = with_level(spec, "nms")
+    spec = msgspec.structs.replace(spec, output=job.output)
     if integer:
         scale, zero_point = 1 / spec.input.scale[0], round(spec.input.mean[0])
         if job.tensor == "int8":
@@ -70,7 +69,7 @@ def build(job: Job) -> tuple[bytes, ModelSpec]:
             spec = bytes_input(spec, layout="NHWC")
         else:
             data = edit.take_bytes(data, "float32", scale, zero_point)
-    elif job.tensor == "uint8" or (job.level == "nms" and _differs_by_channel(spec)):
+    elif job.tensor == "uint8" or (level == "nms" and _differs_by_channel(spec)):
         # MediaPipe refuses float32 inputs that it would have to normalise channel by channel.
         data = edit.normalize_inside(data, spec.input)
         spec = msgspec.structs.replace(spec, input=edit.picture_input(spec.input))

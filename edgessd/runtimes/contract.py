@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgessd.errors import SpecError, printable
 from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, Outputs, RawOutputs
-from edgessd.spec import OUTPUT_NAMES, ModelSpec
+from edgessd.spec import ModelSpec
 
 FOREIGN = "the spec does not belong to this file"
 
@@ -21,6 +21,10 @@ FOREIGN = "the spec does not belong to this file"
 def output_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:
     """Return the shape of each output without the batch, in the order of `spec.output.names`."""
     priors, most = spec.priors.count, spec.defaults.max_detections
+    if spec.output.layout == "detections7":
+        return [(1, most, 7)]
+    if spec.output.layout == "jetson":
+        return [(priors, len(spec.classes) + 1), (priors, 4)]
     if spec.output.level == "raw":
         return [(priors, spec.num_logits), (priors, 4)]
     if spec.output.level == "decoded":
@@ -69,8 +73,7 @@ def check_names(spec: ModelSpec, found: Sequence[str], what: object) -> None:
 
 def check_outputs(spec: ModelSpec, shapes: Sequence[Sequence[Any]], what: object) -> None:
     """Hold a graph's output shapes, in the order of the spec's names, against the spec. Raises SpecError."""
-    names = OUTPUT_NAMES[spec.output.level]
-    for name, shape, expected in zip(names, shapes, output_shapes(spec), strict=True):
+    for name, shape, expected in zip(spec.output.usual_names, shapes, output_shapes(spec), strict=True):
         if not fits(shape, expected):
             classes = f"{len(spec.classes)} classes, {spec.scores}"
             raise SpecError(
@@ -82,16 +85,28 @@ def check_outputs(spec: ModelSpec, shapes: Sequence[Sequence[Any]], what: object
 def to_outputs(spec: ModelSpec, arrays: Sequence[NDArray[Any]]) -> Outputs:
     """Name the arrays that a graph answered with, in the order of the spec's names. Raises SpecError for others."""
     check_outputs(spec, [array.shape for array in arrays], "the model")
-    integers = ("labels", "count") if spec.output.level == "nms" else ()
-    for name, array in zip(OUTPUT_NAMES[spec.output.level], arrays, strict=True):
-        if array.dtype.kind not in ("iu" if name in integers else "f"):
-            kind = "integers" if name in integers else "floating point numbers"
+    for name, array in zip(spec.output.usual_names, arrays, strict=True):
+        integers = name in ("labels", "count")
+        if array.dtype.kind not in ("iu" if integers else "f"):
+            kind = "integers" if integers else "floating point numbers"
             raise SpecError(f"the model's {name} are {array.dtype}, not {kind}: {FOREIGN}")
+    if spec.output.layout == "detections7":
+        return _rows(_floats(arrays[0])[:, 0])
+    if spec.output.layout == "jetson":
+        return DecodedOutputs(_floats(arrays[0])[..., 1:], _floats(arrays[1]))
     if spec.output.level == "raw":
         return RawOutputs(_floats(arrays[0]), _floats(arrays[1]))
     if spec.output.level == "decoded":
         return DecodedOutputs(_floats(arrays[0]), _floats(arrays[1]))
     return FinalOutputs(_floats(arrays[0]), _floats(arrays[1]), _ints(arrays[2]), _ints(arrays[3]))
+
+
+def _rows(rows: NDArray[np.float32]) -> FinalOutputs:
+    """Read the rows [B, K, 7] of layout detections7; the first without an image, or with a label that is none, ends."""
+    good = np.isfinite(rows).all(2) & (rows[..., 0] >= 0) & (rows[..., 1] >= 0) & (rows[..., 1] < 2**31)
+    labels = np.where(good, np.rint(np.where(good, rows[..., 1], 0)), -1)
+    counts = np.where(good.all(1), good.shape[1], np.argmin(good, 1))
+    return FinalOutputs(rows[..., 3:], rows[..., 2], _ints(labels), _ints(counts))
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -102,6 +102,8 @@ def check_file(file: TfliteFile, spec: ModelSpec, path: Path) -> None:
     Sizes that the interpreter finds out only when it prepares the graph are left to it.
     """
     check_image(file, spec, path)
+    if spec.output.layout != "standard":
+        raise SpecError(f"{printable(path)}: TFLite files have no layout {spec.output.layout}: {FOREIGN}")
     output_order(file, spec, path)
     if file.detection is not None and spec.output.level == "nms":
         check_detection(file.detection, spec, path)

@@ -4,41 +4,68 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from edgessd.errors import ModelError, SpecError, missing_extra, printable
 from edgessd.model_file import read_facts
-from edgessd.spec import ModelSpec, OutputSpec
+from edgessd.spec import Layout, ModelSpec, OutputSpec
 
 EXTRA = "browser"
 
 
-def final_onnx(path: Path) -> tuple[bytes, ModelSpec]:
+def final_onnx(path: Path, layout: Layout = "standard") -> tuple[bytes, ModelSpec]:
     """Return bytes and spec of an ONNX file of level `nms`, made from `path` where that has a lower level.
 
+    layout: of its outputs, one of level `nms`; other than `standard` it takes one picture at a time.
+
     Raises DependencyError with the pip command where the package onnx is needed and missing, ModelError where the
-    file cannot be used.
+    file cannot be used, OptionError where the layout is not for such a network.
     """
     spec = read_facts(path).spec(path)
-    if spec.output.level == "nms":
+    if spec.output.level == "nms" and spec.output.layout == layout:
         return path.read_bytes(), spec
+    proto, spec = _raised(path, spec, layout)
+    return proto.SerializeToString(), spec
+
+
+def final_openvino(path: Path, target: Path, layout: Layout = "standard") -> ModelSpec:
+    """Write an ONNX file as an OpenVINO file of level `nms`, `target` (.xml) with its .bin; return the spec.
+
+    Raises as `final_onnx`, and DependencyError where the package openvino is missing.
+    """
+    spec = read_facts(path).spec(path)
+    if spec.output.level == "nms" and spec.output.layout == layout:
+        proto = _onnx().load_model_from_string(path.read_bytes())
+    else:
+        proto, spec = _raised(path, spec, layout)
+    from edgessd.export.openvino_file import write_openvino
+
+    write_openvino(proto, spec, target)
+    return spec
+
+
+def _raised(path: Path, spec: ModelSpec, layout: Layout) -> tuple[Any, ModelSpec]:
+    """Return the graph of an ONNX file with the level `nms` and a layout, and its spec."""
+    onnx = _onnx()
+    from edgessd.export import onnx_file, onnx_layouts
+
+    proto = onnx.load_model_from_string(path.read_bytes())
+    try:
+        spec = onnx_layouts.raise_to(proto, spec, OutputSpec(level="nms", layout=layout))
+    except (ModelError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise _foreign(path, error) from None
+    onnx_file.describe(proto, spec)
+    return proto, spec
+
+
+def _onnx() -> Any:
     try:
         import onnx
     except ImportError:
         raise missing_extra("onnx", EXTRA) from None
-    from edgessd.export import onnx_file
-
-    proto = onnx.load_model_from_string(path.read_bytes())
-    try:
-        if spec.output.level == "raw":
-            onnx_file.append_decoding(proto, spec)
-        onnx_file.append_suppression(proto, spec)
-    except (ModelError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise _foreign(path, error) from None
-    spec = _final(spec)
-    onnx_file.describe(proto, spec)
-    return proto.SerializeToString(), spec
+    return onnx
 
 
 def final_tflite(path: Path) -> tuple[bytes, ModelSpec]:

@@ -12,6 +12,10 @@ INPUT_NAME = "image"
 # The order of TFLite_Detection_PostProcess's four outputs, as places in the spec's (boxes, scores, labels, count).
 OPERATOR_ORDER = (0, 2, 1, 3)
 
+# What pycoral's `get_objects`, and programs that took it over, ask a signature for: the four outputs of a detector
+# converted from TensorFlow 2. In the spec's order.
+SIGNATURE_KEYS = ("output_3", "output_1", "output_2", "output_0")
+
 _LEVELS = {
     "raw": "raw class logits and box offsets of every prior",
     "decoded": "class scores and box of every prior",
@@ -23,8 +27,9 @@ def describe(data: bytes, spec: ModelSpec) -> bytes:
     """Return the TFLite file with `spec` inside, and inputs and outputs named by it.
 
     The spec is the metadata entry `edgessd.spec`. The input is called `image`, the outputs as
-    `spec.output.names`; the only signature, `serving_default`, has the same names. Files whose outputs
-    are named `output_0`, `output_1`, ... by the converter are put into that order.
+    `spec.output.names`; the only signature, `serving_default`, has the same names, but at level nms `output_0` to
+    `output_3` (number, scores, labels, boxes). Files whose outputs are named `output_0`, `output_1`, ... by the
+    converter are put into that order.
 
     Raises ModelError where the file has not the inputs and outputs that the spec speaks of.
     """
@@ -42,7 +47,8 @@ def apply(editor: Editor, spec: ModelSpec) -> None:
     wanted = spec.input.tensor_shape
     if editor.shape(image)[1:] != wanted:
         raise ModelError(f"the input of the TFLite file has shape {editor.shape(image)}, its spec says (B, {wanted})")
-    editor.interface({INPUT_NAME: image}, outputs)
+    keys = dict(zip(spec.output.names, SIGNATURE_KEYS, strict=True)) if spec.output.level == "nms" else None
+    editor.interface({INPUT_NAME: image}, outputs, keys)
     editor.model.description = f"{spec.name}: {_LEVELS[spec.output.level]}"
     editor.set_metadata(METADATA_KEY, spec.to_json().encode())
 
@@ -52,7 +58,7 @@ def output_tensors(editor: Editor, spec: ModelSpec) -> dict[str, int]:
     places = OPERATOR_ORDER if spec.output.level == "nms" else range(len(spec.output.names))
     names = [spec.output.names[place] for place in places]
     expected = [output_shapes(spec)[place] for place in places]
-    found = _ordered(editor)
+    found = [int(index) for index in editor.graph.outputs] if spec.output.level == "nms" else _ordered(editor)
     shapes = [editor.shape(index)[1:] for index in found]
     if shapes != expected:
         raise ModelError(

@@ -227,8 +227,13 @@ class Editor:
         self.model.operatorCodes.append(new)
         return len(self.model.operatorCodes) - 1
 
-    def interface(self, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
-        """Make these tensors, under these names and in this order, the inputs and outputs of file and signature."""
+    def interface(
+        self, inputs: Mapping[str, int], outputs: Mapping[str, int], keys: Mapping[str, str] | None = None
+    ) -> None:
+        """Make these tensors, under these names and in this order, the inputs and outputs of file and signature.
+
+        keys: what the signature calls an output, where that is not its name.
+        """
         for name, index in (*inputs.items(), *outputs.items()):
             for tensor in self.graph.tensors:  # names of tensors should be unique
                 if text(tensor.name) == name:
@@ -239,7 +244,7 @@ class Editor:
         signature = schema.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
         signature.inputs = [_entry(name, index) for name, index in inputs.items()]
-        signature.outputs = [_entry(name, index) for name, index in outputs.items()]
+        signature.outputs = [_entry((keys or {}).get(name, name), index) for name, index in outputs.items()]
         self.model.signatureDefs = [signature]
 
     def inputs(self) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import OpResolverType
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from edgessd.errors import ModelError
 from edgessd.export.tflite_file import append_detection_postprocess, describe
@@ -149,6 +149,25 @@ def test_the_file_says_what_it_is(make_spec, make_raw, outputs):
     inside = ModelSpec.from_json(bytes(editor.model.buffers[entry.buffer].data))
     assert inside == msgspec.structs.replace(spec, output=OutputSpec(level="nms"))
     assert list(Editor(describe(data, inside)).outputs()) == ORDER
+
+
+def test_pycorals_get_objects_finds_its_outputs(make_spec, make_raw, outputs, run):
+    """Its contract (pycoral, adapters/detect.py): where a signature is, it reads output_0 to output_3, by index."""
+    spec = make_spec()
+    data = append_detection_postprocess(make_raw(spec, *outputs(spec, level=-1.0)), spec)
+    data = describe(data, msgspec.structs.replace(spec, output=OutputSpec(level="nms")))
+    engine = Interpreter(model_content=data)
+    engine.allocate_tensors()
+    [signature] = engine._get_full_signature_list().values()
+    engine.set_tensor(engine.get_input_details()[0]["index"], BLACK)
+    engine.invoke()
+    answer = {key: engine.get_tensor(index) for key, index in signature["outputs"].items()}
+    known = run(data, BLACK)
+    assert int(answer["output_0"][0]) == known["count"] > 0
+    for key, name in (("output_1", "scores"), ("output_2", "labels"), ("output_3", "boxes")):
+        np.testing.assert_array_equal(answer[key][0], known[name])
+    # By order, as MediaPipe and older programs have it.
+    assert [detail["name"] for detail in engine.get_output_details()] == ORDER
 
 
 def test_only_raw_files_take_it(make_spec, make_raw, outputs):
