@@ -4,6 +4,8 @@
     int8-LEVEL.xml             the same graph as OpenVINO IR
     float-LEVEL.SUFFIX         `export_model` of TensorFlow's weights in ../shared/weights
     float-LEVEL-uint8.tflite   the same, with the picture's bytes as input
+
+LEVEL may be a layout, such as `detections7`, which has its own.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import msgspec
 
 from edgessd import zoo
 from edgessd.model_file import read_spec
-from edgessd.spec import ModelSpec, OutputSpec
+from edgessd.spec import LAYOUTS, ModelSpec, OutputSpec
 
 from .outcome import Missing
 
@@ -38,8 +40,8 @@ def make(name: str, folder: Path) -> Path:
     return path
 
 
-def _with_level(spec: ModelSpec, level: Any) -> ModelSpec:
-    return msgspec.structs.replace(spec, output=OutputSpec(level=level))
+def _output(level: Any) -> OutputSpec:
+    return OutputSpec(LAYOUTS[level].level, layout=level) if level in LAYOUTS else OutputSpec(level)
 
 
 def _float(path: Path, level: str, *tensor: str) -> None:
@@ -50,24 +52,21 @@ def _float(path: Path, level: str, *tensor: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        export_model(tensorflow_ssdlite(WEIGHTS), path, level=level, tensor=tensor[0] if tensor else None)
+        options = {"layout": level} if level in LAYOUTS else {"level": level}
+        export_model(tensorflow_ssdlite(WEIGHTS), path, tensor=tensor[0] if tensor else None, **options)
 
 
 def _int8_onnx(path: Path, level: str) -> None:
     import onnx
 
-    from edgessd.export import onnx_file, openvino
+    from edgessd.export import onnx_file, onnx_layouts, openvino_file
 
     source = zoo.bundled_models()[zoo.DEFAULT_MODEL].with_suffix(".onnx")
     spec, proto = read_spec(source), onnx.load(source)
-    if level != "raw":
-        onnx_file.append_decoding(proto, spec)
-    if level == "nms":
-        onnx_file.append_suppression(proto, spec)
-    spec = _with_level(spec, level)
+    spec = onnx_layouts.raise_to(proto, spec, _output(level))
     onnx_file.describe(proto, spec)
     if path.suffix == ".xml":
-        openvino.write(proto, spec, path)
+        openvino_file.write_openvino(proto, spec, path)
     else:
         path.write_bytes(proto.SerializeToString())
 
@@ -80,5 +79,5 @@ def _int8_tflite(path: Path, level: str) -> None:
     append = {"decoded": tflite_file.append_decoding, "nms": tflite_file.append_detection_postprocess}
     if level in append:
         data = append[level](data, spec)
-    spec = _with_level(spec, level)
+    spec = msgspec.structs.replace(spec, output=_output(level))
     path.write_bytes(tflite_file.add_phone_metadata(tflite_file.describe(data, spec), spec))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -16,18 +17,18 @@ from edgessd.io.images import load_image
 from .clients import Client
 from .environments import FOLDER, environment, program
 from .files import ROOT, make
-from .outcome import Outcome, compare
+from .outcome import Missing, Outcome, compare
 
 SCRIPTS = Path(__file__).parent / "scripts"
 SECONDS = 600
 
 
-def pictures() -> tuple[Path, ...]:
+def pictures(*, bundled: bool = False) -> tuple[Path, ...]:
     """Return the bundled photos and, where they are, those of ../shared/data/photos, each once, as PPM files.
 
     Every client gets the same pixels that way, whatever decodes JPEG there.
     """
-    more = sorted((ROOT.parent / "shared" / "data" / "photos").rglob("*.jpg"))
+    more = [] if bundled else sorted((ROOT.parent / "shared" / "data" / "photos").rglob("*.jpg"))
     sources = {path.stem: path for path in (*more, *zoo.photos())}
     folder = FOLDER / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,11 +63,16 @@ def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
         timeout=SECONDS,
     )
     if done.returncode:
-        return Outcome(error=_last_word(done.stderr or done.stdout))
+        lacking = re.search(r"ImportError: (lib\S+): cannot open shared object", done.stderr)
+        if lacking:
+            raise Missing(f"needs the system's {lacking[1]}")
+        return Outcome(error=_reason(done.stderr or done.stdout))
     found, threshold = detect(path, images)
     return compare(found, msgspec.json.decode(answer.read_bytes()), client.limits_of(name), threshold)
 
 
-def _last_word(text: str) -> str:
+def _reason(text: str) -> str:
+    """Return the line of the error, the last line where none looks like one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "ended without a word"
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|error|Exception)\b", line)]
+    return (errors or lines or ["ended without a word"])[-1][:300]
