@@ -45,11 +45,15 @@ class Outcome:
     score: float = 0.0
     error: str = ""
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything was found and nothing else."""
+        return not self.error and self.matched == self.expected > 0 and not self.extra
+
     def within(self, limits: Limits) -> bool:
         """Whether nothing is missing, nothing too much and nothing farther off than allowed."""
         near = self.pixels <= limits.pixels if limits.iou is None else self.iou >= limits.iou
-        complete = self.matched == self.expected > 0 and not self.extra
-        return not self.error and complete and near and self.score <= limits.score
+        return self.complete and near and self.score <= limits.score
 
 
 Row = tuple[str, float, float, float, float, float]

@@ -34,9 +34,15 @@ class Row:
         return self.outcome is not None and self.outcome.within(self.client.limits_of(self.file))
 
     @property
+    def near(self) -> bool:
+        """Whether it found the same objects, farther off than the limits, and the list says why."""
+        complete = self.outcome is not None and self.outcome.complete
+        return complete and not self.right and bool(self.client.reason(self.file))
+
+    @property
     def as_known(self) -> bool:
-        """Whether it is right where it should be, and wrong where the list says that it is."""
-        return self.outcome is None or self.right != (self.file in self.client.fails)
+        """Whether it is right (or near) where it should be, and wrong where the list says that it is."""
+        return self.outcome is None or (self.right or self.near) != (self.file in self.client.fails)
 
     def cells(self) -> list[str]:
         start = [self.client.name, self.client.version, f"`{self.file}`"]
@@ -48,7 +54,11 @@ class Row:
         each = self.outcome
         found = f"{each.matched} of {each.expected}" + (f", {each.extra} false" if each.extra else "")
         figures = [f"{each.iou:.3f}", f"{each.pixels:.1f}", f"{each.score:.3f}"]
-        return [*start, "yes" if self.right else "no", found, *figures, "" if self.right else known or "beyond the limits"]
+        if self.right:
+            return [*start, "yes", found, *figures, ""]
+        if self.near:
+            return [*start, "near", found, *figures, self.client.reason(self.file)]
+        return [*start, "no", found, *figures, known or "beyond the limits"]
 
 
 def lines(rows: Iterable[Row]) -> list[str]:

@@ -1,8 +1,9 @@
-"""MediaPipe Tasks' ObjectDetector: its own resize, names from the file."""
+"""MediaPipe Tasks' ObjectDetector: names from the file; its own resize, or with `resized` OpenCV's before it."""
 
-import cv2
+import sys
+
 import mediapipe
-from common import run
+from common import bytes_of, run
 from mediapipe.tasks.python import BaseOptions, vision
 
 
@@ -11,11 +12,14 @@ def load(model, facts):
     detector = vision.ObjectDetector.create_from_options(options)
 
     def detect(picture):
-        rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        size = (facts["input"]["width"], facts["input"]["height"]) if RESIZED else picture.shape[1::-1]
+        rgb = bytes_of(picture, *size)
+        x, y = picture.shape[1] / size[0], picture.shape[0] / size[1]
         rows = []
         for found in detector.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)).detections:
             box = found.bounding_box
-            corners = [box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height]
+            left, top = box.origin_x, box.origin_y
+            corners = [left * x, top * y, (left + box.width) * x, (top + box.height) * y]
             # Boxes that are equal to the last digit are one detection of several categories there.
             rows += [[category.category_name, category.score, *corners] for category in found.categories]
         return rows
@@ -23,4 +27,7 @@ def load(model, facts):
     return detect
 
 
+RESIZED = sys.argv[1] == "resized"
+if RESIZED:
+    sys.argv.pop(1)
 run(load)

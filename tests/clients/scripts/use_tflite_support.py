@@ -13,9 +13,9 @@ def load(model, facts):
     )
 
     def detect(picture):
-        image = vision.TensorImage.create_from_array(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+        rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # the image below only points to it
         rows = []
-        for found in detector.detect(image).detections:
+        for found in detector.detect(vision.TensorImage.create_from_array(rgb)).detections:
             box = found.bounding_box
             corners = [box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height]
             rows += [[category.category_name, category.score, *corners] for category in found.categories]
