@@ -1,8 +1,8 @@
 """Run every client on every file that it takes, and write the table of docs/clients.md.
 
-    python -m tests.clients                  all of them; --page writes the table into the page
-    python -m tests.clients MediaPipe OpenCV those whose name begins so
-    python -m tests.clients --clean          removes the environments and files
+python -m tests.clients                  all of them; --page writes the table into the page
+python -m tests.clients MediaPipe OpenCV those whose name begins so
+python -m tests.clients --clean          removes the environments and files
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 from .clients import CLIENTS
 from .environments import clean
-from .outcome import Missing
+from .outcome import MissingError
 from .page import Row, lines, write
 from .run import pictures, run
 
@@ -26,7 +26,9 @@ def main() -> int:
     if options.clean:
         clean()
         return 0
-    chosen = [client for client in CLIENTS if client.name.lower().startswith(tuple(map(str.lower, options.names or [""])))]
+    chosen = [
+        client for client in CLIENTS if client.name.lower().startswith(tuple(map(str.lower, options.names or [""])))
+    ]
     if not chosen or (options.page and options.names):
         parser.error("--page takes all clients" if chosen else f"no client begins with {' or '.join(options.names)}")
     images = pictures()
@@ -35,7 +37,7 @@ def main() -> int:
         for file in client.files:
             try:
                 row = Row(client, file, run(client, file, images))
-            except Missing as reason:
+            except MissingError as reason:
                 row = Row(client, file, None, str(reason))
             print(lines([row])[-1], flush=True)
             rows.append(row)

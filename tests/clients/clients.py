@@ -177,7 +177,9 @@ CLIENTS = (
         ("use_frigate.py", "onnx"),
         ("int8-nms.onnx", "int8-detections7.onnx"),
         FRIGATE,
-        fails=dict.fromkeys(("int8-nms.onnx", "int8-detections7.onnx"), "has no SSD models: take its openvino detector"),
+        fails=dict.fromkeys(
+            ("int8-nms.onnx", "int8-detections7.onnx"), "has no SSD models: take its openvino detector"
+        ),
     ),
     Client(
         "pycoral, scrypted",

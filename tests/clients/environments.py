@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .outcome import Missing
+from .outcome import MissingError
 
 FOLDER = Path(__file__).resolve().parents[2] / ".venv-clients"
 
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[2] / ".venv-clients"
 def environment(needs: Sequence[str], python: str = "") -> Path:
     """Return the folder with these packages installed; `npm:NAME@VERSION` is a package of npm, the others are pip's.
 
-    python: the version that the packages need, such as 3.11; "" takes this one. Raises Missing.
+    python: the version that the packages need, such as 3.11; "" takes this one. Raises MissingError.
     """
     folder = FOLDER / re.sub(r"[^\w.]+", "-", "_".join(needs))
     if (folder / ".done").exists():
@@ -55,7 +55,7 @@ def _python(version: str) -> str:
 def _program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise Missing(f"needs {name}")
+        raise MissingError(f"needs {name}")
     return found
 
 
@@ -63,4 +63,4 @@ def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
     if done.returncode:
         line = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
-        raise Missing(f"{command[0]} failed: {line[:200]}")
+        raise MissingError(f"{command[0]} failed: {line[:200]}")

@@ -18,16 +18,16 @@ import msgspec
 
 from edgessd import zoo
 from edgessd.model_file import read_spec
-from edgessd.spec import LAYOUTS, ModelSpec, OutputSpec
+from edgessd.spec import LAYOUTS, OutputSpec
 
-from .outcome import Missing
+from .outcome import MissingError
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT.parent / "shared" / "weights" / "ssdlite_mobilenet_v2_coco.safetensors"
 
 
 def make(name: str, folder: Path) -> Path:
-    """Return the file of that name in `folder`, made if it is not there. Raises Missing."""
+    """Return the file of that name in `folder`, made if it is not there. Raises MissingError."""
     path = folder / name
     if not path.exists():
         precision, level, *tensor = path.stem.split("-")
@@ -46,7 +46,7 @@ def _output(level: Any) -> OutputSpec:
 
 def _float(path: Path, level: str, *tensor: str) -> None:
     if not WEIGHTS.exists():
-        raise Missing("float files need TensorFlow's weights beside the project (../shared)")
+        raise MissingError("float files need TensorFlow's weights beside the project (../shared)")
     from edgessd.export.formats import export_model
     from edgessd.models.weights import tensorflow_ssdlite
 

@@ -10,7 +10,7 @@ import numpy as np
 from edgessd import Detections
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """A package, program or file is not to be had here: what needs it is skipped."""
 
 

@@ -17,7 +17,7 @@ from edgessd.io.images import load_image
 from .clients import Client
 from .environments import FOLDER, environment, program
 from .files import ROOT, make
-from .outcome import Missing, Outcome, compare
+from .outcome import MissingError, Outcome, compare
 
 SCRIPTS = Path(__file__).parent / "scripts"
 SECONDS = 600
@@ -46,7 +46,7 @@ def detect(path: Path, images: tuple[Path, ...]) -> tuple[Sequence[Detections], 
 
 
 def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
-    """Raises Missing where the environment or the file cannot be made here."""
+    """Raises MissingError where the environment or the file cannot be made here."""
     folder = FOLDER / "files"
     folder.mkdir(parents=True, exist_ok=True)
     path = make(name, folder)
@@ -65,7 +65,7 @@ def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
     if done.returncode:
         lacking = re.search(r"ImportError: (lib\S+): cannot open shared object", done.stderr)
         if lacking:
-            raise Missing(f"needs the system's {lacking[1]}")
+            raise MissingError(f"needs the system's {lacking[1]}")
         return Outcome(error=_reason(done.stderr or done.stdout))
     found, threshold = detect(path, images)
     return compare(found, msgspec.json.decode(answer.read_bytes()), client.limits_of(name), threshold)

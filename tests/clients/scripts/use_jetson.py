@@ -1,8 +1,8 @@
 """What jetson-inference's `detectNet` expects of an ONNX file, on onnxruntime in place of TensorRT.
 
 Contract: input `input_0` [1, 3, H, W], float32 RGB, (pixel - 127.5) / 127.5; outputs `scores` [1, P, C + 1] with the
-background first, `boxes` [1, P, 4] as x1, y1, x2, y2 in shares of the picture. Every prior gives its best class from 0.5
-on; boxes of one class that overlap by more than 0.75 of the larger one are joined to one that holds both. Source:
+background first, `boxes` [1, P, 4] as x1, y1, x2, y2 in shares of the picture. Every prior gives its best class from
+0.5 on; boxes of one class that overlap by more than 0.75 of the larger one are joined to one that holds both. Source:
 jetson-inference, c/detectNet.cpp and c/detectNet.h.
 """
 
