@@ -83,9 +83,8 @@ def test_a_client_that_finds_nothing_where_nothing_is_proves_nothing():
 
 
 def test_verdicts_of_the_table():
-    client = Client(
-        "some", ("some==1",), ("x.py",), ("a", "b", "c"), differs={"a": "its resize"}, fails={"b": "no int8"}
-    )
+    known = {"differs": {"a": "its resize"}, "fails": {"b": "no int8"}}
+    client = Client("some", ("some==1",), ("x.py",), ("a", "b", "c"), **known)
     off, none = Outcome(2, 2, 0, 0.8, 9, 0.1), Outcome(error="Error: no")
     cells = {
         file: (row.as_known, row.cells()[3], row.cells()[-1])
@@ -105,7 +104,7 @@ def test_frigate_cuts_at_its_threshold_and_at_20_rows():
     frigate = script("use_frigate")
     boxes, scores = np.tile([0.1, 0.2, 0.3, 0.4], (30, 1)), np.linspace(0.9, 0.5, 30)
     assert len(frigate.of_places(boxes, np.arange(30), scores, 30.0)) == 20
-    assert frigate.of_places(boxes, [7, 8], [0.8, 0.39], 2.0) == [[7, 0.8, 0.1, 0.2, 0.3, 0.4]]
+    assert frigate.of_places(boxes[:2], [7, 8], [0.8, 0.39], 2.0) == [[7, 0.8, 0.1, 0.2, 0.3, 0.4]]
     assert frigate.of_detections7([[0, 5, 0.7, 0.1, 0.2, 0.3, 0.4]]) == [[5, 0.7, 0.2, 0.1, 0.4, 0.3]]
     rows = [[0, 30, 60, 150, 240, 0.7, 5], [0, 0, 0, 0, 0, 0, -1], [0, 30, 60, 150, 240, 0.7, 5]]
     assert frigate.of_yolonas(rows, 300, 300) == [[5, 0.7, 0.2, 0.1, 0.8, 0.5]]

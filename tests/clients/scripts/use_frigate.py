@@ -12,6 +12,7 @@ zeros; Frigate ends them at the first score below 0.4. Frigate gives the picture
 """
 
 import sys
+from functools import partial
 
 import numpy as np
 from common import bytes_of, run, scaled
@@ -40,10 +41,10 @@ def of_yolonas(rows, width, height):
     return found
 
 
-def load_cpu(model):
+def load_cpu(model, threads=3):
     from tflite_runtime.interpreter import Interpreter
 
-    engine = Interpreter(model_path=model, num_threads=3)
+    engine = Interpreter(model_path=model, num_threads=threads)
     engine.allocate_tensors()
     image, outputs = engine.get_input_details()[0], engine.get_output_details()
 
@@ -86,7 +87,12 @@ def load_onnx(model):
     return (width, height), answer
 
 
-PLUGINS = {"cpu": load_cpu, "openvino": load_openvino, "onnx": load_onnx}
+PLUGINS = {
+    "cpu": load_cpu,
+    "cpu-one-thread": partial(load_cpu, threads=1),
+    "openvino": load_openvino,
+    "onnx": load_onnx,
+}
 
 
 def load(model, facts):
