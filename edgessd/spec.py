@@ -30,7 +30,7 @@ OUTPUT_NAMES: dict[Level, tuple[str, ...]] = {
 }
 """The outputs of each level, in the order of `OutputSpec.names`, and their usual names."""
 
-Layout = Literal["standard", "detections7", "jetson"]
+Layout = Literal["standard", "detections7", "opencv", "jetson"]
 
 
 class Arrangement(NamedTuple):
@@ -42,6 +42,7 @@ class Arrangement(NamedTuple):
 
 LAYOUTS: dict[str, Arrangement] = {
     "detections7": Arrangement("nms", ("detections",)),
+    "opencv": Arrangement("nms", ("onnx_node!detections",)),
     "jetson": Arrangement("decoded", ("scores", "boxes")),
 }
 """How the outputs of a level are arranged for one kind of client, see `OutputSpec`."""
@@ -211,6 +212,8 @@ class OutputSpec(_Part, frozen=True, omit_defaults=True):
     `detections7` (of level `nms`): one output [B, 1, K, 7], the rows (image_id, label, score, x1, y1, x2, y2) as of
         Caffe's and OpenVINO's DetectionOutput, best first, boxes in units of the input. Behind the last detection
         stand image_id -1, label -1, score 0 and an empty box.
+    `opencv` (of level `nms`): rows as of `detections7`, made by OpenCV's own layer, class by class; behind the last
+        stand zeros.
     `jetson` (of level `decoded`): as jetson-inference has it, scores [B, P, C + 1] with the background in column 0.
 
     names: where empty, the usual ones (`usual_names`).

@@ -21,7 +21,7 @@ def export(
         str | None, typer.Option(help="raw (for edgessd; the default), decoded, or nms (final detections).")
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="Of the outputs: standard, detections7 (Frigate, OpenCV), or jetson (jetson-inference).")
+        str, typer.Option(help="Of the outputs: standard, detections7 (Frigate), opencv, or jetson (jetson-inference).")
     ] = "standard",
     tensor: Annotated[
         str | None, typer.Option("--input", help="float32, uint8 or int8; int8 files take bytes.")

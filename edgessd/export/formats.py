@@ -12,7 +12,7 @@ import msgspec
 
 from edgessd.errors import ModelError, OptionError, did_you_mean
 from edgessd.export.job import Job, Precision, Tensor
-from edgessd.export.onnx_layouts import check_layout
+from edgessd.export.onnx_layouts import INPUTS, check_layout, output_of
 from edgessd.models.checkpoint import load_checkpoint
 from edgessd.models.ssd import SSD
 from edgessd.quantization.recipe import is_quantized
@@ -51,7 +51,7 @@ FORMATS = {
         ("fp32", "fp16", "int8"),
         ("raw", "decoded", "nms"),
         {"fp32": _FLOAT, "fp16": _FLOAT, "int8": ("uint8", "float32")},
-        layouts=("detections7", "jetson"),
+        layouts=("detections7", "opencv", "jetson"),
         opsets=(18, 23),
     ),
     "tflite": Format(
@@ -119,9 +119,10 @@ def export_model(
     network, spec = open_source(source)
     chosen = _precision(precision, network)
     check_layout(layout, msgspec.structs.replace(spec, precision=chosen))
-    tensors = table.tensors[chosen]
+    tensors = _FLOAT if layout in INPUTS else table.tensors[chosen]
     if tensor is not None and tensor not in tensors:
-        raise OptionError(f"{chosen} files of {name} take {' or '.join(tensors)} input, not {tensor}")
+        what = name if layout == "standard" else f"{name} with layout {layout}"
+        raise OptionError(f"{chosen} files of {what} take {' or '.join(tensors)} input, not {tensor}")
     job = Job(
         network,
         spec,
@@ -185,7 +186,7 @@ def _output(level: str | None, layout: str, format: str) -> OutputSpec:
     wanted = LAYOUTS[layout].level
     if level not in (None, wanted):
         raise OptionError(f"layout {layout} is of level {wanted}, not {level}: leave --level out")
-    return OutputSpec(level=wanted, layout=layout)  # type: ignore[arg-type]
+    return output_of(layout)
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...], format: str) -> None:

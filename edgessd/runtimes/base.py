@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edgessd.errors import OptionError, did_you_mean, printable
+from edgessd.errors import EdgeSSDError, ModelError, OptionError, did_you_mean, printable
 from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, Outputs, RawOutputs
 from edgessd.runtimes.kinds import KINDS, file_kind
+from edgessd.runtimes.readers.facts import FileFacts
+from edgessd.runtimes.readers.onnx import read_onnx
 from edgessd.spec import ModelSpec
 
 __all__ = [
@@ -51,7 +53,28 @@ class Runtime(Protocol):
 def _onnx(path: Path, options: dict[str, Any]) -> Runtime:
     from edgessd.runtimes.onnx import OnnxRuntime
 
-    return OnnxRuntime(path, **_without_labels(path, options))
+    options = _without_labels(path, options)
+    try:
+        return OnnxRuntime(path, **options)
+    except ModelError:
+        facts = _opencv_facts(path, options["spec"])
+        if facts is None:
+            raise
+    if options["providers"]:
+        raise OptionError(f"{printable(path)} is of layout opencv, which has no providers: leave them out")
+    from edgessd.runtimes.opencv import OpenCvRuntime
+
+    return OpenCvRuntime(path, facts, spec=options["spec"], threads=options["threads"])
+
+
+def _opencv_facts(path: Path, spec: ModelSpec | None) -> FileFacts | None:
+    """What is in a file that onnxruntime cannot load, where it is of layout opencv."""
+    try:
+        facts = read_onnx(path)
+        spec = spec or facts.spec(path)
+    except EdgeSSDError:
+        return None
+    return facts if spec.output.layout == "opencv" else None
 
 
 def _litert(path: Path, options: dict[str, Any]) -> Runtime:

@@ -15,13 +15,14 @@ from edgessd.errors import SpecError, printable
 from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, Outputs, RawOutputs
 from edgessd.spec import ModelSpec
 
+ROWS = ("detections7", "opencv")
 FOREIGN = "the spec does not belong to this file"
 
 
 def output_shapes(spec: ModelSpec) -> list[tuple[int, ...]]:
     """Return the shape of each output without the batch, in the order of `spec.output.names`."""
     priors, most = spec.priors.count, spec.defaults.max_detections
-    if spec.output.layout == "detections7":
+    if spec.output.layout in ROWS:
         return [(1, most, 7)]
     if spec.output.layout == "jetson":
         return [(priors, len(spec.classes) + 1), (priors, 4)]
@@ -90,7 +91,7 @@ def to_outputs(spec: ModelSpec, arrays: Sequence[NDArray[Any]]) -> Outputs:
         if array.dtype.kind not in ("iu" if integers else "f"):
             kind = "integers" if integers else "floating point numbers"
             raise SpecError(f"the model's {name} are {array.dtype}, not {kind}: {FOREIGN}")
-    if spec.output.layout == "detections7":
+    if spec.output.layout in ROWS:
         return _rows(_floats(arrays[0])[:, 0])
     if spec.output.layout == "jetson":
         return DecodedOutputs(_floats(arrays[0])[..., 1:], _floats(arrays[1]))
@@ -102,11 +103,12 @@ def to_outputs(spec: ModelSpec, arrays: Sequence[NDArray[Any]]) -> Outputs:
 
 
 def _rows(rows: NDArray[np.float32]) -> FinalOutputs:
-    """Read the rows [B, K, 7] of layout detections7; the first without an image, or with a label that is none, ends."""
-    good = np.isfinite(rows).all(2) & (rows[..., 0] >= 0) & (rows[..., 1] >= 0) & (rows[..., 1] < 2**31)
-    labels = np.where(good, np.rint(np.where(good, rows[..., 1], 0)), -1)
+    """Read rows [B, K, 7]; the first without an image, a score, or a label that is one, is behind the last."""
+    image, label, score = rows[..., 0], rows[..., 1], rows[..., 2]
+    good = np.isfinite(rows).all(2) & (image >= 0) & (label >= 0) & (label < 2**31) & (score > 0)
+    labels = np.where(good, np.rint(np.where(good, label, 0)), -1)
     counts = np.where(good.all(1), good.shape[1], np.argmin(good, 1))
-    return FinalOutputs(rows[..., 3:], rows[..., 2], _ints(labels), _ints(counts))
+    return FinalOutputs(rows[..., 3:], score, _ints(labels), _ints(counts))
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:

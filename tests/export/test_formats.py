@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from edgessd import Detector
+from edgessd._cv2 import cv2
 from edgessd.errors import ModelError, OptionError
 from edgessd.export import export_model
 from edgessd.export.checked import export_checked
@@ -101,6 +102,56 @@ def test_a_top_down_step_is_exported(tmp_path, picture_folder, format, precision
     )
     assert report.failures == ()
     assert precision == "fp32" or report.integer_share >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("format", "layout", "precision"),
+    [("onnx", "opencv", "int8"), ("onnx", "jetson", "fp32"), ("openvino", "detections7", "fp32")],
+)
+def test_a_layout_answers_as_its_checkpoint(tmp_path, checkpoints, picture_folder, format, layout, precision):  # noqa: F811
+    pytest.importorskip(ENGINE[format])
+    source = checkpoints / ("int8.safetensors" if precision == "int8" else "float.safetensors")
+    file = tmp_path / f"model{SUFFIX[format]}"
+    spec = export_model(source, file, layout=layout)
+    assert (spec.output.layout, spec.precision) == (layout, precision)
+    limits = msgspec.structs.replace(LIMITS[precision], agreement=0.6)
+    report = verify(file, source, images=sorted(picture_folder.iterdir())[:4], limits=limits)
+    assert report.failures == () and report.detections[1] > 0
+
+
+@pytest.mark.slow
+def test_an_int8_file_that_takes_floats_is_right_in_opencv(tmp_path, checkpoints, picture_folder):  # noqa: F811
+    """In the engine of OpenCV 4, too, which cuts the bytes of a uint8 input off at 127."""
+    file = tmp_path / "model.onnx"
+    export_model(checkpoints / "int8.safetensors", file, level="decoded", tensor="float32", batch=1)
+    engine = (cv2.dnn.ENGINE_CLASSIC,) if hasattr(cv2.dnn, "ENGINE_CLASSIC") else ()
+    network = cv2.dnn.readNetFromONNX(str(file), *engine)
+    runtime = load_runtime(file, threads=1)
+    for path in sorted(picture_folder.iterdir())[:4]:
+        picture = preprocess(load_image(path), runtime.spec.input)[None]
+        network.setInput(picture)
+        scores, boxes = network.forward(["scores", "boxes"])
+        known = runtime.run(picture)
+        assert np.sqrt(np.mean((scores - known.scores) ** 2) / np.mean(known.scores**2)) < 0.05
+        assert np.sqrt(np.mean((boxes - known.boxes) ** 2) / np.mean(known.boxes**2)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layout": "rows"}, "onnx has no layout 'rows'"),
+        ({"layout": "jetson", "level": "raw"}, "layout jetson is of level decoded, not raw"),
+        ({"layout": "detections7", "batch": 2}, "take 1 picture at a time, not 2"),
+        ({"layout": "opencv", "tensor": "uint8"}, "onnx with layout opencv take float32 input, not uint8"),
+    ],
+)
+def test_layouts_refuse_what_they_cannot_do(tmp_path, checkpoints, options, message):
+    with pytest.raises(OptionError, match=message):
+        export_model(checkpoints / "float.safetensors", tmp_path / "model.onnx", **options)
+    with pytest.raises(OptionError, match="tflite has no layout"):
+        export_model(checkpoints / "float.safetensors", tmp_path / "model.tflite", layout="opencv")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("level", "options"), [("raw", {"tensor": "uint8"}), ("nms", {})])

@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 
 from edgessd import Detector
-from edgessd.errors import ModelError, OptionError, SpecError
+from edgessd._cv2 import cv2
+from edgessd.errors import EdgeSSDError, ModelError, OptionError, SpecError
 from edgessd.export import onnx_file, onnx_layouts
+from edgessd.model_file import validate
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.postprocess import postprocess
+from edgessd.ops.preprocess import preprocess
+from edgessd.runtimes import load_runtime
 from edgessd.runtimes.contract import to_outputs
 from edgessd.runtimes.onnx import OnnxRuntime
 from edgessd.spec import LAYOUTS, InputSpec, ModelSpec, OutputSpec
@@ -38,12 +42,44 @@ def raised(rng, layout, path, **changes):
 def test_a_layout_has_the_detections_of_its_raw_outputs(tmp_path, rng, layout, scores):
     spec, expected = raised(rng, layout, tmp_path / "model.onnx", scores=scores)
     assert 3 < len(expected.scores) < 60
-    runtime = OnnxRuntime(tmp_path / "model.onnx", threads=1)
+    runtime = load_runtime(tmp_path / "model.onnx", threads=1)
     assert runtime.spec == spec
-    assert runtime._session.get_inputs()[0].shape[0] == 1
+    assert [check.text for check in validate(tmp_path / "model.onnx") if check.passed is False] == []
+    assert onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
     found = postprocess(runtime.run(np.zeros((1, *spec.input.tensor_shape), np.float32)), spec, SIZE)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_opencvs_detection_model_opens_its_layout(tmp_path, rng):
+    """Without a word about sizes or colours; with a picture in which nothing is, too."""
+    spec, expected = raised(rng, "opencv", tmp_path / "model.onnx")
+    assert (spec.input.channels, spec.input.mean, spec.input.scale) == ("BGR", (0, 0, 0), (1, 1, 1))
+    model = cv2.dnn_DetectionModel(str(tmp_path / "model.onnx"))
+    labels, scores, boxes = model.detect(np.full((SIZE[1], SIZE[0], 3), 90, np.uint8), 0.4, 0)
+    order = np.argsort(-scores, kind="stable")
+    np.testing.assert_array_equal(labels[order], expected.labels)
+    np.testing.assert_allclose(scores[order], expected.scores, rtol=1e-5)
+    corners = np.array(boxes)[order][:, :2]
+    assert np.abs(corners - expected.boxes[:, :2]).max() < 1.01  # whole pixels, cut
+    nothing = msgspec.structs.replace(spec.defaults, score_threshold=1.0)
+    spec, expected = raised(rng, "opencv", tmp_path / "none.onnx", defaults=nothing)
+    assert len(expected.scores) == 0
+    with Detector.load(tmp_path / "none.onnx") as detector:
+        assert detector.runtime.name.startswith("opencv")
+        assert len(detector(np.zeros((10, 20, 3), np.uint8))) == 0
+    assert len(cv2.dnn_DetectionModel(str(tmp_path / "none.onnx")).detect(np.zeros((10, 20, 3), np.uint8))[0]) == 0
+
+
+def test_the_layout_of_opencv_is_for_opencv(tmp_path, rng):
+    raised(rng, "opencv", tmp_path / "model.onnx")
+    with pytest.raises(OptionError, match="layout opencv, which has no providers"):
+        load_runtime(tmp_path / "model.onnx", providers=["cpu"])
+    with pytest.raises(OptionError, match="batches of 1, not 2"):
+        load_runtime(tmp_path / "model.onnx").run(np.zeros((2, *SPEC.input.tensor_shape), np.float32))
+    (tmp_path / "cut.onnx").write_bytes((tmp_path / "model.onnx").read_bytes()[:-3000])
+    with pytest.raises(EdgeSSDError):
+        load_runtime(tmp_path / "cut.onnx")
 
 
 def test_rows_are_as_frigate_and_opencv_read_them(tmp_path, rng):
@@ -81,7 +117,8 @@ def test_jetson_has_the_background_first(tmp_path, rng, scores):
         InputSpec(width=4, height=2, mean=(104.0, 117.0, 123.0), channels="BGR"),
     ],
 )
-def test_jetsons_normalisation_is_turned_into_the_networks_own(rng, tensor):
+@pytest.mark.parametrize("layout", list(onnx_layouts.INPUTS))
+def test_a_clients_normalisation_is_turned_into_the_networks_own(rng, tensor, layout):
     import onnxruntime
 
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
@@ -92,14 +129,35 @@ def test_jetsons_normalisation_is_turned_into_the_networks_own(rng, tensor):
         [helper.make_tensor_value_info("y", float32, [1, 3, 2, 4])],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    changed = onnx_layouts.take_normalized(proto, tensor)
-    assert (changed.channels, changed.mean, changed.scale) == ("RGB", (127.5,) * 3, (127.5,) * 3)
-    rgb = rng.integers(0, 256, (1, 3, 2, 4)).astype(np.float32)
+    given = onnx_layouts.INPUTS[layout]
+    changed = onnx_layouts.take_pixels(proto, tensor, given)
+    assert (changed.channels, changed.mean[0], changed.scale[0]) == given[:3]
+    picture = rng.integers(0, 256, (2, 4, 3)).astype(np.uint8)
     session = onnxruntime.InferenceSession(proto.SerializeToString())
-    [answer] = session.run(None, {"input_0": (rgb - 127.5) / 127.5})
-    planes = rgb[:, ::-1] if tensor.channels == "BGR" else rgb
-    mean, scale = (np.array(values)[None, :, None, None] for values in (tensor.mean, tensor.scale))
-    np.testing.assert_allclose(-answer, (planes - mean) / scale, atol=1e-4)
+    [answer] = session.run(None, {given.name or "image": preprocess(picture, changed)[None]})
+    np.testing.assert_allclose(-answer[0], preprocess(picture, tensor), atol=1e-4)
+
+
+def test_gates_are_spelt_out_for_opencv(rng):
+    """Which takes x * HardSigmoid(y) for HardSwish(y)."""
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+            helper.make_node("HardSigmoid", ["mean"], ["gate"], alpha=0.1, beta=0.4),
+            helper.make_node("Mul", ["image", "gate"], ["y"]),
+        ],
+        "gated",
+        [helper.make_tensor_value_info("image", float32, [1, 3, 2, 4])],
+        [helper.make_tensor_value_info("y", float32, [1, 3, 2, 4])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx_layouts.spell_out_gates(proto)
+    image = rng.normal(0, 3, (1, 3, 2, 4)).astype(np.float32)
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(proto.SerializeToString(), np.uint8))
+    network.setInput(image)
+    gate = np.clip(0.1 * image.mean((2, 3), keepdims=True) + 0.4, 0, 1)
+    np.testing.assert_allclose(network.forward(["y"])[0], image * gate, atol=1e-5)
 
 
 def test_what_a_layout_cannot_do_is_refused(rng):
@@ -109,6 +167,9 @@ def test_what_a_layout_cannot_do_is_refused(rng):
     for layout in LAYOUTS:
         with pytest.raises(OptionError, match="stretch pictures"):
             onnx_layouts.raise_to(proto, letterbox, onnx_layouts.output_of(layout))
+    whole = msgspec.structs.replace(SPEC.input, dtype="uint8", quantization_scale=1.0, quantization_zero_point=0)
+    with pytest.raises(OptionError, match="float32 input NCHW, not uint8 NCHW"):
+        onnx_layouts.check_layout("opencv", msgspec.structs.replace(SPEC, input=whole))
     with pytest.raises(OptionError, match="float files"):
         onnx_layouts.check_layout("jetson", msgspec.structs.replace(SPEC, precision="int8"))
     final = onnx_layouts.raise_to(proto, SPEC, onnx_layouts.output_of("detections7"))

@@ -1,0 +1,61 @@
+"""OpenCV's own engine, for the ONNX files of layout `opencv`, which no other engine runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgessd._cv2 import cv2
+from edgessd.errors import ModelError, OptionError, printable
+from edgessd.ops.outputs import Outputs
+from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
+from edgessd.runtimes.readers.facts import FileFacts
+from edgessd.spec import ModelSpec
+
+
+class OpenCvRuntime:
+    """An ONNX file with a fixed batch of one, in `cv2.dnn`. One thread at a time may call `run`.
+
+    facts: of the file. spec: instead of the one inside. threads: OpenCV has them for the whole process, so that the
+    last one to say a number is heard; None leaves them.
+    """
+
+    thread_safe = False
+
+    def __init__(
+        self, path: Path, facts: FileFacts, *, spec: ModelSpec | None = None, threads: int | None = None
+    ) -> None:
+        self.spec = spec or facts.spec(path)
+        check_input(self.spec, [each.shape or () for each in facts.inputs], [each.dtype for each in facts.inputs], path)
+        shapes = {each.name: each.shape or () for each in facts.outputs}
+        check_names(self.spec, list(shapes), path)
+        check_outputs(self.spec, [shapes[name] for name in self.spec.output.names], path)
+        self.name = f"opencv {cv2.__version__} (cpu)"
+        if threads is not None:
+            cv2.setNumThreads(threads)
+        try:
+            self._net = cv2.dnn.readNetFromONNX(str(path))
+        except cv2.error as error:
+            raise ModelError(f"{printable(path)} cannot be loaded by OpenCV: {_reason(error)}") from None
+
+    def run(self, batch: NDArray[Any]) -> Outputs:
+        """Run a batch [1, *spec.input.tensor_shape]."""
+        if len(batch) != 1:
+            raise OptionError(f"the model was exported for batches of 1, not {len(batch)}")
+        try:
+            self._net.setInput(np.ascontiguousarray(batch))
+            answers = self._net.forward(list(self.spec.output.names))
+        except cv2.error as error:
+            raise ModelError(f"the model cannot be run: {_reason(error)}") from None
+        return to_outputs(self.spec, [np.array(answer) for answer in answers])
+
+    def close(self) -> None:
+        """Free the network."""
+        del self._net
+
+
+def _reason(error: Exception) -> str:
+    return printable(" ".join(str(error).split()))
