@@ -262,7 +262,11 @@ class Thresholds(_Part, frozen=True):
 
 
 class QuantizationSpec(_Part, frozen=True):
-    """How an integer file was made."""
+    """How an integer file was made.
+
+    saturation_free: no two weights that x86 processors without VNNI add in 16 bits can exceed them there; counted in
+    the file's own weights when it was written. Where it is False, such processors need slower kernels to be right.
+    """
 
     method: Literal["ptq", "qat"]
     tool: Text
@@ -272,6 +276,7 @@ class QuantizationSpec(_Part, frozen=True):
     calibration_images: Count | None = None
     calibration_sha256: Text | None = None
     kept_float: Annotated[tuple[Text, ...], Meta(max_length=10_000)] = ()
+    saturation_free: bool = False
 
 
 class Provenance(_Part, frozen=True):

@@ -166,6 +166,7 @@ def _show(console: Console, spec: ModelSpec, path: Path) -> None:
         rows["quantization"] = (
             f"{how.method} by {how.tool}: {how.activations} activations, {how.weights} weights"
             f"{' per channel' if how.per_channel else ''}, {how.calibration_images or 'no'} calibration pictures{kept}"
+            f"{', cannot saturate' if how.saturation_free else ''}"
         )
     source = spec.provenance
     rows |= {k: v for k, v in (("weights", source.weights), ("license", source.license)) if v}

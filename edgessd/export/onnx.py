@@ -18,6 +18,7 @@ from edgessd.export.onnx_int8 import (
     drop_products_with_constants,
     global_pools,
     integer_biases,
+    saturating_pairs,
     take_bytes,
     unsigned_activations,
 )
@@ -82,7 +83,7 @@ def build(job: Job) -> tuple[Any, ModelSpec]:
         drop_products_with_constants(proto)
         integer_biases(proto)
         global_pools(proto)
-        spec = _unsigned(spec)
+        spec = _quantization(spec, activations="uint8", saturation_free=saturating_pairs(proto) == 0)
         if job.tensor == "uint8":
             take_bytes(proto, spec.input)
             spec = bytes_input(spec, layout="NHWC")
@@ -91,10 +92,9 @@ def build(job: Job) -> tuple[Any, ModelSpec]:
     return proto, spec
 
 
-def _unsigned(spec: ModelSpec) -> ModelSpec:
+def _quantization(spec: ModelSpec, **changes: Any) -> ModelSpec:
     assert spec.quantization is not None
-    quantization = msgspec.structs.replace(spec.quantization, activations="uint8")
-    return msgspec.structs.replace(spec, quantization=quantization)
+    return msgspec.structs.replace(spec, quantization=msgspec.structs.replace(spec.quantization, **changes))
 
 
 def write_onnx(proto: Any, path: str | os.PathLike[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd.errors import ModelError
+from edgessd.quantization.pairs import saturating
 from edgessd.spec import InputSpec
 
 SHIFT = 128
@@ -131,6 +132,21 @@ def _drop_dead(proto: Any) -> None:
     del proto.graph.node[:]
     proto.graph.node.extend(copies)
     _drop_unused(proto)
+
+
+def saturating_pairs(proto: Any) -> int:
+    """Count the pairs of integer weights that x86 kernels without VNNI can saturate; see `quantization.pairs`."""
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    made = {node.output[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    found = 0
+    for node in proto.graph.node:
+        if node.op_type == "Conv" and node.input[1] in made and made[node.input[1]].input[0] in constants:
+            weight = numpy_helper.to_array(constants[made[node.input[1]].input[0]])
+            groups = next((helper.get_attribute_value(a) for a in node.attribute if a.name == "group"), 1)
+            found += saturating(weight, groups)
+    return found
 
 
 def take_bytes(proto: Any, spec: InputSpec) -> None:

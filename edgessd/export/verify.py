@@ -35,6 +35,10 @@ from edgessd.runtimes.torch import TorchRuntime
 
 SUFFIX = ".verify.json"
 TIMED_RUNS = 20
+SATURATES = (
+    "weights of this checkpoint can saturate in other programs on x86 processors without VNNI, which then answer "
+    "wrong: quantise the float checkpoint again"
+)
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -161,6 +165,8 @@ def verify(
     if spec.precision == "int8" and spec.output.layout != "opencv":  # OpenCV does not say what it computes in
         counted = inventory(path)
         notes = tuple(counted.lines())
+        if Path(path).suffix != ".tflite" and spec.quantization and not spec.quantization.saturation_free:
+            notes += (SATURATES,)
         parts = {
             "integer_share": counted.integer_share,
             "integer": counted.integer,

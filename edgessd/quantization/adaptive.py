@@ -6,20 +6,25 @@ The nearest grid point is the best rounding of a weight, not of a layer: errors 
 Weights are rounded one after the other, and the error of each is made good by those that are still free, with the
 covariance H [D, D] of the layer's inputs as measure (Frantar et al. 2023, "GPTQ", after Hassibi and Stork's optimal
 brain surgeon). The mean of the inputs is left to the bias, which takes up what the rounding shifts on average.
+
+Pairs of weights that kernels add in 16 bits stay within what those hold (`pairs`): the second of a pair gets what the
+first leaves it, or the channel a larger scale, whichever changes its output less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgessd.quantization import pt2e
-from edgessd.quantization.rounding import LIMIT, symmetric_scale
+from edgessd.quantization import pairs, pt2e
+from edgessd.quantization.rounding import LIMIT, STRETCHES, symmetric_scale
 
 _CONVOLUTION = torch.ops.aten.conv2d.default
 # Larger layers (3 x 3 on 512 channels and more) would need a covariance of gigabytes; they are rounded to nearest.
@@ -76,47 +81,99 @@ def round_adaptively(graph: GraphModule, batches: Iterable[Tensor]) -> int:
         weight = pt2e.parameter(graph, node.args[1])
         if node in moments and not quantizer.fixed:
             mean, covariance = moments[node].mean(), moments[node].covariance()
-            scale = symmetric_scale(weight.detach())
             rows = weight.detach().reshape(len(mean), -1, mean.shape[1])
-            rounded = adaptive(rows, scale.reshape(len(mean), -1), covariance)
+            scale = symmetric_scale(weight.detach()).reshape(len(mean), -1)
+            if quantizer.depthwise:
+                rounded = adaptive(rows, scale, covariance)
+            else:
+                rounded, scale = bounded(rows, scale, covariance, pairs.pairings(weight.shape))
             shift = ((rows - rounded) * mean.unsqueeze(1)).sum(dim=2).flatten()
             with torch.no_grad():
                 weight.copy_(rounded.reshape(weight.shape))
                 if len(node.args) > 2 and node.args[2] is not None:
                     pt2e.parameter(graph, node.args[2]).add_(shift)
+            quantizer.fix(scale.flatten())
             done += 1
         else:
-            scale = symmetric_scale(weight.detach())
             with torch.no_grad():
                 weight.copy_(quantizer(weight))
-        quantizer.fix(scale)
+            quantizer.fix(quantizer.scale)
     return done
 
 
-def adaptive(weight: Tensor, scale: Tensor, covariance: Tensor, damping: float = DAMPING) -> Tensor:
+def adaptive(
+    weight: Tensor,
+    scale: Tensor,
+    covariance: Tensor,
+    pairings: Sequence[NDArray[np.int64]] = (),
+    damping: float = DAMPING,
+) -> Tensor:
     """Return `weight` [G, O, D] rounded to multiples of `scale` [G, O], at most 127 of them.
 
     covariance: of the D inputs, [G, D, D]. Columns of large variance come first; computed in float64.
+    pairings: places [pairs, 2] whose steps add up to `pairs.LIMIT` at most.
     """
     outputs, inputs = weight.shape[1:]
     free, hessian = weight.double(), covariance.double()
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     extra = damping * diagonal.mean(dim=1) + 1e-12
     order = diagonal.argsort(dim=1, descending=True, stable=True)
+    place = order.argsort(dim=1)
     hessian = hessian + extra.reshape(-1, 1, 1) * torch.eye(inputs, dtype=torch.float64)
-    columns = order.unsqueeze(1).expand(-1, outputs, -1)
-    free = free.gather(2, columns)
+    free = free.gather(2, order.unsqueeze(1).expand(-1, outputs, -1))
     hessian = hessian.gather(1, order.unsqueeze(2).expand(-1, -1, inputs))
     hessian = hessian.gather(2, order.unsqueeze(1).expand(-1, inputs, -1))
     inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
     step = scale.double()
-    rounded = torch.empty_like(free)
+    partners = [_partners(each, place) for each in pairings]
+    # Zero where nothing is rounded yet; the last column is the partner of those that have none.
+    steps = free.new_zeros(*free.shape[:2], inputs + 1)
     for column in range(inputs):
         value = free[:, :, column]
-        rounded[:, :, column] = (value / step).round().clamp(-LIMIT, LIMIT) * step
-        error = (value - rounded[:, :, column]) / inverse[:, column, column].unsqueeze(1)
+        low, high = -LIMIT * torch.ones_like(value), LIMIT * torch.ones_like(value)
+        for partner in partners:
+            other = steps.gather(2, partner[:, column].reshape(-1, 1, 1).expand(-1, outputs, 1))[..., 0]
+            low, high = low.maximum(-pairs.LIMIT - other), high.minimum(pairs.LIMIT - other)
+        steps[:, :, column] = (value / step).round().clamp(low, high)
+        error = (value - steps[:, :, column] * step) / inverse[:, column, column].unsqueeze(1)
         free[:, :, column + 1 :] -= error.unsqueeze(2) * inverse[:, column, column + 1 :].unsqueeze(1)
-    return rounded.gather(2, order.argsort(dim=1).unsqueeze(1).expand(-1, outputs, -1)).to(weight.dtype)
+    rounded = steps[:, :, :inputs] * step.unsqueeze(2)
+    return rounded.gather(2, place.unsqueeze(1).expand(-1, outputs, -1)).to(weight.dtype)
+
+
+def bounded(
+    weight: Tensor, scale: Tensor, covariance: Tensor, pairings: Sequence[NDArray[np.int64]]
+) -> tuple[Tensor, Tensor]:
+    """Return what `adaptive` does within the bound of `pairings`, and the scales [G, O] it chose.
+
+    Channels with a pair beyond the bound try larger scales too (`STRETCHES`); the one whose output changes least, in
+    the measure of `covariance`, is taken.
+    """
+    groups, outputs, inputs = weight.shape
+    steps = weight / scale.unsqueeze(2)
+    sums = [steps[:, :, each].sum(dim=3).abs().amax(dim=2) for each in pairings]
+    tight = torch.stack([torch.zeros_like(scale), *sums]).amax(dim=0).amax(dim=0).gt(pairs.LIMIT - 1).nonzero()[:, 0]
+    rows = torch.cat([torch.arange(outputs), tight.repeat(len(STRETCHES))])
+    factors = torch.tensor(STRETCHES, dtype=scale.dtype).repeat_interleave(len(tight))
+    tried = scale[:, rows] * torch.cat([torch.ones(outputs), factors])
+    rounded = adaptive(weight[:, rows], tried, covariance, pairings)
+    away = (weight[:, rows] - rounded).double()
+    cost = ((away @ covariance.double()) * away).sum(dim=2)
+    best = torch.arange(outputs).expand(groups, -1).clone()
+    for turn in range(len(STRETCHES)):
+        places = outputs + turn * len(tight) + torch.arange(len(tight))
+        better = cost[:, places] < cost.gather(1, best[:, tight])
+        best[:, tight] = torch.where(better, places, best[:, tight])
+    return rounded.gather(1, best.unsqueeze(2).expand(-1, -1, inputs)), tried.gather(1, best)
+
+
+def _partners(pairing: NDArray[np.int64], place: Tensor) -> Tensor:
+    """For each column in the order of rounding [G, D] the column of its partner; D where it has none."""
+    groups, inputs = place.shape
+    partner = torch.full((groups, inputs), inputs)
+    for one, other in (pairing.T, pairing.T[::-1]):
+        partner.scatter_(1, place[:, one], place[:, other])
+    return partner
 
 
 def _measure(graph: GraphModule, batches: Iterable[Tensor]) -> dict[Node, Moments]:

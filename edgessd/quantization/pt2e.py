@@ -19,7 +19,7 @@ from torch.fx import GraphModule, Node
 
 from edgessd.errors import missing_extra
 from edgessd.quantization.quiet import quiet
-from edgessd.quantization.rounding import on_grid, symmetric_scale
+from edgessd.quantization.rounding import bounded_scale, on_grid, symmetric_scale
 
 try:
     with quiet():  # torchao speaks of CUDA libraries that a CPU build lacks
@@ -125,8 +125,8 @@ class ActivationFakeQuantize(FakeQuantizer):
 class PerChannelWeightFakeQuantize(FakeQuantizer):
     """int8 symmetric per output channel; the scale follows the weights. torchao asks for `PerChannel` in the name.
 
-    depthwise: round each kernel so that the sum of its taps is kept, see `rounding`. fixed: the weights lie on the
-    grid already (`adaptive`), whose scale stays.
+    depthwise: round each kernel so that the sum of its taps is kept, see `rounding`; others stay within the bound of
+    `pairs`. fixed: the weights lie on the grid already (`adaptive`), whose scale stays.
     """
 
     def __init__(self, depthwise: bool = False, **options: Any) -> None:
@@ -141,10 +141,11 @@ class PerChannelWeightFakeQuantize(FakeQuantizer):
     def forward(self, weight: Tensor) -> Tensor:
         """[O, ...] -> the same on the grid."""
         if not self.fixed:
-            self._set(symmetric_scale(weight.detach()))
+            self._set((symmetric_scale if self.depthwise else bounded_scale)(weight.detach()))
         if not self.enabled:
             return weight
-        rounded = on_grid(weight.detach(), self.scale, keep_sum=self.depthwise and not self.fixed)
+        keep_sum, bounded = self.depthwise and not self.fixed, not (self.depthwise or self.fixed)
+        rounded = on_grid(weight.detach(), self.scale, keep_sum=keep_sum, bounded=bounded)
         return weight + (rounded - weight).detach()  # the gradient passes straight through
 
     def _set(self, scale: Tensor) -> None:

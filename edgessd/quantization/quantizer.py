@@ -18,6 +18,7 @@ from torch.fx import GraphModule, Node
 
 from edgessd.errors import OptionError, did_you_mean
 from edgessd.quantization import pt2e
+from edgessd.quantization.pairs import is_depthwise
 from edgessd.spec import ModelSpec
 
 _ATEN = torch.ops.aten
@@ -103,7 +104,7 @@ class _Annotation:
         assert isinstance(image, Node) and isinstance(weight, Node)
         kernel = weight.meta["val"]
         groups = node.args[6] if len(node.args) > 6 else 1
-        inputs: dict[Any, Any] = {weight: pt2e.weight(depthwise=groups == kernel.shape[0] and kernel.shape[1] == 1)}
+        inputs: dict[Any, Any] = {weight: pt2e.weight(depthwise=is_depthwise(kernel.shape, groups))}
         pad = image if image.target in (_ATEN.pad.default, _ATEN.constant_pad_nd.default) else None
         if pad is not None and len(pad.users) == 1 and not any(pad.args[3:]) and not any(pad.kwargs.values()):
             # Zeros around the map are exact on every grid: the padding belongs to the convolution, which

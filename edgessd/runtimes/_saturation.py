@@ -1,9 +1,9 @@
-"""Whether onnxruntime's fast int8 kernel is exact on this processor.
+"""Whether the fast int8 kernels of onnxruntime and OpenVINO are exact on this processor, for a given file.
 
-On x86 without VNNI the kernel for uint8 activations and int8 weights adds pairs of products in 16 bits and
-saturates: a detector falls from COCO AP 30 to 1.4. onnxruntime has exact kernels for such processors behind an
-option, which where VNNI is present only costs time (SSDLite-MobileNetV2: 10.6 ms instead of 4.3). So it is asked
-once, by a convolution whose right answer is known.
+On x86 without VNNI the kernels for uint8 activations and int8 weights add pairs of products in 16 bits and
+saturate: a detector falls from COCO AP 30 to 1.4. Files that edgessd writes have weights with which that cannot happen
+(`saturation_free` in their spec). For others both engines have exact ways, which cost time. So the processor is
+asked once, by a convolution whose right answer is known.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from edgessd.spec import ModelSpec
+
 # QLinearConv, 64 channels of 255 times weights of 127, with the output's scale chosen so that the answer is 200.
 # Made with onnx.helper: x [1, 64, 4, 4] uint8, w [16, 64, 1, 1] int8 by ConstantOfShape.
 _MODEL = (
@@ -23,6 +25,12 @@ _MODEL = (
     "CAQKAggEYhsKAXkSFgoUCAISEAoCCAEKAggQCgIIBAoCCARCBAoAEBI="
 )
 _ANSWER = 200
+
+
+def needs_exact(spec: ModelSpec, *, given: bool) -> bool:
+    """Say whether a file must be run the exact way here. Where its spec was `given` from outside nothing is known."""
+    proved = spec.quantization is not None and spec.quantization.saturation_free
+    return (given or (spec.precision == "int8" and not proved)) and saturates()
 
 
 @cache

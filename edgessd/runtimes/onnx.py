@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgessd.errors import DependencyError, ModelError, OptionError, printable
 from edgessd.ops.outputs import Outputs
-from edgessd.runtimes._saturation import saturates
+from edgessd.runtimes._saturation import needs_exact
 from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
 from edgessd.runtimes.readers.facts import no_spec
 from edgessd.spec import METADATA_KEY, ModelSpec
@@ -54,18 +54,16 @@ class OnnxRuntime:
             raise DependencyError(f"onnxruntime cannot be imported ({error}): pip install onnxruntime") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        if saturates():
-            options.add_session_config_entry("session.x64quantprecision", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         if not allow_spinning:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         chosen = choose_providers(providers, onnxruntime.get_available_providers())
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
-        except Exception as error:  # onnxruntime raises a dozen types of its own, all of them plain Exceptions
-            raise ModelError(f"{printable(path)} cannot be loaded by onnxruntime: {_first_line(error)}") from None
+        self._session = _open(path, options, chosen)
         self.spec = spec or self._embedded_spec(path)
+        if needs_exact(self.spec, given=spec is not None):
+            options.add_session_config_entry("session.x64quantprecision", "1")
+            self._session = _open(path, options, chosen)
         self.name = f"onnxruntime ({self._session.get_providers()[0].removesuffix('ExecutionProvider').lower()})"
         self._check(path)
 
@@ -96,6 +94,15 @@ class OnnxRuntime:
     def close(self) -> None:
         """Free the session."""
         del self._session
+
+
+def _open(path: str | Path, options: Any, providers: list[str]) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime raises a dozen types of its own, all of them plain Exceptions
+        raise ModelError(f"{printable(path)} cannot be loaded by onnxruntime: {_first_line(error)}") from None
 
 
 def choose_providers(wanted: Sequence[str] | None, available: Sequence[str]) -> list[str]:

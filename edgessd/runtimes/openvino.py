@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError, OptionError, printable
 from edgessd.ops.outputs import Outputs
+from edgessd.runtimes._saturation import needs_exact
 from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
 from edgessd.runtimes.kinds import file_kind
 from edgessd.runtimes.readers.onnx import read_onnx
@@ -53,6 +54,8 @@ class OpenVinoRuntime:
         options: dict[str, Any] = {}
         if device == "CPU" or self.spec.precision != "fp16":
             options["INFERENCE_PRECISION_HINT"] = "f32"
+        if device == "CPU" and needs_exact(self.spec, given=spec is not None):
+            options["LP_TRANSFORMS_MODE"] = "NO"  # computes what the integers stand for, in float32
         if threads is not None and device == "CPU":
             options["INFERENCE_NUM_THREADS"] = threads
         try:
