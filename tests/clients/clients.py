@@ -71,6 +71,7 @@ ONNX = _files(*BOTH, suffix="onnx")
 TFLITE = _files(*BOTH, suffix="tflite")
 FINAL_ONNX = _files("nms", suffix="onnx")
 FINAL_TFLITE = _files("nms", suffix="tflite")
+OPENCVS = ("opencv-python-headless==5.0.0.93", CV, "opencv-python-headless==4.10.0.84")
 RUNTIME_214 = ("tflite-runtime==2.14.0", *CV_NUMPY1)
 OLD_OPENCV = {
     "own": _int8(OTHER_KERNELS, *BOTH, suffix="onnx"),
@@ -104,6 +105,10 @@ CLIENTS = (
     ),
     Client("OpenCV", (CV,), ("use_opencv.py",), ONNX, **OLD_OPENCV),
     Client("OpenCV", ("opencv-python-headless==4.10.0.84",), ("use_opencv.py",), ONNX, **OLD_OPENCV),
+    *(
+        Client("OpenCV DetectionModel", (package,), ("use_detection_model.py",), ("float-opencv.onnx",))
+        for package in OPENCVS
+    ),
     Client("LiteRT Interpreter", ("ai-edge-litert==2.3.0", CV), ("use_tflite.py",), TFLITE),
     Client("LiteRT CompiledModel", ("ai-edge-litert==2.3.0", CV), ("use_compiled_model.py",), TFLITE),
     Client(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .outcome import MissingError
 
-FOLDER = Path(__file__).resolve().parents[2] / ".venv-clients"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / ".venv-clients"
 
 
 def environment(needs: Sequence[str], python: str = "") -> Path:

@@ -10,6 +10,7 @@ LEVEL may be a layout, such as `detections7`, which has its own.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,26 @@ from edgessd import zoo
 from edgessd.model_file import read_spec
 from edgessd.spec import LAYOUTS, OutputSpec
 
+from .environments import FOLDER, ROOT
 from .outcome import MissingError
 
-ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT.parent / "shared" / "weights" / "ssdlite_mobilenet_v2_coco.safetensors"
 
 
-def make(name: str, folder: Path) -> Path:
-    """Return the file of that name in `folder`, made if it is not there. Raises MissingError."""
-    path = folder / name
+def folder() -> Path:
+    """Return the folder of the files, another one after every change of what makes them."""
+    parts = ("export", "models", "spec.py", "zoo/models")
+    places = [ROOT / "edgessd" / part for part in parts]
+    sources = [file for place in places for file in (sorted(place.rglob("*.*")) if place.is_dir() else [place])]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources if file.suffix != ".pyc"))
+    made = FOLDER / f"files-{digest.hexdigest()[:12]}"
+    made.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def make(name: str) -> Path:
+    """Return the path of the file of that name, made if it is not there. Raises MissingError."""
+    path = folder() / name
     if not path.exists():
         precision, level, *tensor = path.stem.split("-")
         if precision == "float":

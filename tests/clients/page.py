@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .clients import CLIENTS, Client
-from .files import ROOT
+from .environments import ROOT
 from .outcome import Outcome
 
 PAGE = ROOT / "docs" / "clients.md"

@@ -15,8 +15,8 @@ from edgessd._cv2 import cv2
 from edgessd.io.images import load_image
 
 from .clients import Client
-from .environments import FOLDER, environment, program
-from .files import ROOT, make
+from .environments import FOLDER, ROOT, environment, program
+from .files import make
 from .outcome import MissingError, Outcome, compare
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -47,11 +47,9 @@ def detect(path: Path, images: tuple[Path, ...]) -> tuple[Sequence[Detections], 
 
 def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
     """Raises MissingError where the environment or the file cannot be made here."""
-    folder = FOLDER / "files"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = make(name, folder)
+    path = make(name)
     home = environment(client.needs, client.python)
-    facts, answer = path.with_suffix(".json"), folder / "answer.json"
+    facts, answer = path.with_suffix(".json"), path.with_suffix(".answer.json")
     facts.write_text(Detector.load(path).spec.to_json())
     answer.unlink(missing_ok=True)
     script, *options = client.script

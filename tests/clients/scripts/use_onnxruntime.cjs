@@ -16,25 +16,32 @@ function readPpm(file) {
   return { width: Number(width), height: Number(height), data: data.subarray(head.length) };
 }
 
-// Where a resized row of `to` pixels comes from in one of `from`: bilinear, pixel centers at halves, weights in 1/2048.
+// Bilinear as OpenCV computes it, pixel centers at halves, so that the network gets the pixels that edgessd's gets:
+// weights in 1/2048, halves to the even number, and its cuts of bits on the way.
+const { fround } = Math;
+const even = (value) => Math.round(value) - (value % 1 === 0.5 && Math.round(value) % 2 ? 1 : 0);
+
 function taps(from, to) {
+  const scale = 1 / (to / from);
   return Array.from({ length: to }, (_, i) => {
-    const place = Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);
+    const place = fround((i + 0.5) * scale - 0.5);
     const low = Math.floor(place);
-    return [low, Math.min(low + 1, from - 1), Math.round((place - low) * 2048)];
+    const inside = low >= 0 && low < from - 1;
+    const along = inside ? fround(place - low) : 0;
+    const first = Math.min(Math.max(low, 0), from - 1);
+    return [first, inside ? first + 1 : first, even(fround(1 - along) * 2048), even(along * 2048)];
   });
 }
 
-// Bilinear in integers, rounded where OpenCV rounds, so that the network gets the pixels that edgessd's gets.
 function resize(picture, width, height) {
   const [columns, rows] = [taps(picture.width, width), taps(picture.height, height)];
   const at = (x, y, c) => picture.data[(y * picture.width + x) * 3 + c];
   const out = new Uint8Array(width * height * 3);
-  rows.forEach(([top, bottom, down], y) => columns.forEach(([left, right, along], x) => {
+  rows.forEach(([top, bottom, up, down], y) => columns.forEach(([left, right, before, behind], x) => {
     for (let c = 0; c < 3; c++) {
-      const upper = (at(left, top, c) * (2048 - along) + at(right, top, c) * along) >> 4;
-      const lower = (at(left, bottom, c) * (2048 - along) + at(right, bottom, c) * along) >> 4;
-      out[(y * width + x) * 3 + c] = (((upper * (2048 - down)) >> 16) + ((lower * down) >> 16) + 2) >> 2;
+      const upper = (at(left, top, c) * before + at(right, top, c) * behind) >> 4;
+      const lower = (at(left, bottom, c) * before + at(right, bottom, c) * behind) >> 4;
+      out[(y * width + x) * 3 + c] = (((upper * up) >> 16) + ((lower * down) >> 16) + 2) >> 2;
     }
   }));
   return out;
