@@ -18,13 +18,15 @@ class MissingError(Exception):
 class Limits:
     """How far a detection may be from edgessd's: pixels of a corner, or, with `iou`, overlap; score.
 
-    at: scores from which detections are compared, where the client has a threshold of its own; `most`: how many of a
+    slack: scores so near to a threshold decide nothing, one side may lack the detection; None is `score`.
+    at: scores from which detections are compared, where the client has a threshold of its own; most: how many of a
     picture it gives.
     """
 
     pixels: float = 1.0
     score: float = 0.01
     iou: float | None = None
+    slack: float | None = None
     at: float = 0.0
     most: int | None = None
 
@@ -66,10 +68,10 @@ def compare(
     """Match a client's detections (label or name, score, corners) to edgessd's, picture by picture.
 
     A detection matches one of the same class with IoU >= 0.5 that is free, the one that overlaps most. Scores
-    within `limits.score` of the threshold, or of the client's own, decide nothing: one side may lack such a detection.
+    within the slack of the file's threshold, or of the client's own, decide nothing.
     """
     outcome = Outcome()
-    sure = max(limits.at, threshold) + limits.score
+    sure = max(limits.at, threshold) + (limits.score if limits.slack is None else limits.slack)
     for found, rows in zip(ours, theirs, strict=True):
         free = sorted((_named(row, found.classes) for row in rows), key=lambda row: -row[1])
         expected = [(each.name, each.score, *each.box) for each in found][: limits.most]
