@@ -18,7 +18,8 @@ from edgessd.runtimes.base import ENGINES, Labels, load_runtime
 from edgessd.runtimes.contract import check_input, check_names, check_outputs
 from edgessd.runtimes.kinds import KINDS, file_kind
 from edgessd.runtimes.litert import check_detection, check_image, output_order
-from edgessd.runtimes.readers.facts import FileFacts, TensorFact, no_spec
+from edgessd.runtimes.readers.facts import FileFacts, no_spec
+from edgessd.runtimes.readers.facts import TensorFact as TensorFact  # told of outputs, so found here as well
 from edgessd.runtimes.readers.onnx import read_onnx
 from edgessd.runtimes.readers.openvino import read_openvino, weights_path
 from edgessd.runtimes.readers.safetensors import read_safetensors
@@ -59,6 +60,23 @@ def read_spec(path: str | Path, labels: Labels | None = None) -> ModelSpec:
 def runtimes_for(path: str | Path) -> tuple[str, ...]:
     """Return the runtimes that load this kind of file, the usual one first. Raises ModelError."""
     return ENGINES[file_kind(Path(path))]
+
+
+def read_outputs(path: str | Path) -> tuple[ModelSpec, list[int], list[TensorFact]]:
+    """Return the spec of a graph, and the outputs that it names: their positions in the file, and what they are.
+
+    Raises ModelError for a file that cannot be read, SpecError where the outputs are not those of the spec.
+    """
+    path = Path(path)
+    facts = read_facts(path)
+    spec = facts.spec(path)
+    places = (
+        output_order(read_tflite(path), spec, path) if facts.kind == "tflite" else _named_outputs(path, spec, facts)
+    )
+    chosen = [facts.outputs[place] for place in places]
+    if spec.output.level != "nms":  # in TFLite the sizes of those are only known to the engine
+        check_outputs(spec, [_shape(each) for each in chosen], path)
+    return spec, places, chosen
 
 
 class Check(NamedTuple):
@@ -138,11 +156,16 @@ def _outputs(path: Path, spec: ModelSpec, facts: FileFacts, tflite: TfliteFile |
         chosen = [facts.outputs[place] for place in order]
         check_outputs(spec, [_shape(each) for each in chosen], path)
         return f"{spec.priors.count} priors: " + ", ".join(map(describe, chosen))
-    names = [facts.aliases.get(name, name) for name in spec.output.names]
-    found = {each.name: each for each in facts.outputs}
-    check_names(spec, [*found, *facts.aliases], path)
-    check_outputs(spec, [_shape(found[name]) for name in names], path)
-    return f"{spec.priors.count} priors: " + ", ".join(describe(found[name]) for name in names)
+    chosen = [facts.outputs[place] for place in _named_outputs(path, spec, facts)]
+    check_outputs(spec, [_shape(each) for each in chosen], path)
+    return f"{spec.priors.count} priors: " + ", ".join(map(describe, chosen))
+
+
+def _named_outputs(path: Path, spec: ModelSpec, facts: FileFacts) -> list[int]:
+    """Return the positions among the outputs of those that the spec names."""
+    places = {each.name: place for place, each in enumerate(facts.outputs)}
+    check_names(spec, [*places, *facts.aliases], path)
+    return [places[facts.aliases.get(name, name)] for name in spec.output.names]
 
 
 def _labels(spec: ModelSpec, facts: FileFacts) -> str:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from edgessd.ops.exp import exp
 from edgessd.spec import CoderSpec
 
 Floats = NDArray[np.float32]
@@ -44,7 +45,7 @@ def decode(offsets: Floats, priors: Floats, coder: CoderSpec) -> Floats:
     """Turn offsets [N, 4] and priors [N, 4] (cx, cy, w, h) into boxes [N, 4] xyxy, in units of the priors."""
     center = priors[:, :2] + offsets[:, :2] * np.float32(coder.center_variance) * priors[:, 2:]
     log_size = np.minimum(offsets[:, 2:] * np.float32(coder.size_variance), np.float32(MAX_LOG_SIZE))
-    half = np.exp(log_size) * priors[:, 2:] / 2
+    half = exp(log_size) * priors[:, 2:] / 2
     return np.concatenate([center - half, center + half], axis=1)
 
 

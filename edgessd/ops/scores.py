@@ -12,20 +12,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgessd.ops.exp import exp
+
 Floats = NDArray[np.float32]
 Candidates = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
 
 def sigmoid(x: Floats) -> Floats:
     """1 / (1 + exp(-x)), float32; below -80 it stays at exp(-80), so that nothing overflows."""
-    result: Floats = np.float32(1) / (np.float32(1) + np.exp(-np.maximum(x, np.float32(-80))))
+    result: Floats = np.float32(1) / (np.float32(1) + exp(-np.maximum(x, np.float32(-80))))
     return result
 
 
 def softmax(x: Floats) -> Floats:
     """Softmax over the last axis, float32."""
-    powers = np.exp(x - x.max(axis=-1, keepdims=True))
-    result: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    powers = exp(x - x.max(axis=-1, keepdims=True))
+    result: Floats = powers / powers.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,12 +20,17 @@ FOLDER = "/opt/edgessd"
 
 
 def write_bundle(
-    models: Sequence[str | Path | None], folder: Path, *, extras: Iterable[str] = (), screen: bool = False
+    models: Sequence[str | Path | None],
+    folder: Path,
+    *,
+    extras: Iterable[str] = (),
+    screen: bool = False,
+    home_assistant: bool = False,
 ) -> list[Path]:
     """Write wheel, models, requirements, scripts and unit into the new folder `folder`; return the files.
 
     models: files or bundled names; the first is the one that start.sh takes. extras: more of edgessd's extras, such
-    as `web`. screen: with opencv-python's windows.
+    as `web`. screen: with opencv-python's windows. home_assistant: the camera is a device in Home Assistant.
     It is there as a whole or not at all. Raises InputError where `folder` exists and is not empty, ModelError for
     a file that no runtime without torch takes.
     """
@@ -32,10 +38,10 @@ def write_bundle(
     names = [file.name for file, _ in files]
     if len(set(names)) < len(names):
         raise OptionError(f"two models have the same file name ({', '.join(names)}): rename one")
-    wanted = [*(EXTRAS[runtime] for _, runtime in files), *extras]
+    wanted = [*(EXTRAS[runtime] for _, runtime in files), *extras, *(["mqtt"] if home_assistant else [])]
     lines = requirements(wanted, screen)
     with new_folder(folder) as temporary:
-        _fill(temporary, [file for file, _ in files], lines, "web" in wanted)
+        _fill(temporary, [file for file, _ in files], lines, "web" in wanted, home_assistant)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -55,8 +61,41 @@ def _model_files(models: Sequence[str | Path | None]) -> list[tuple[Path, str]]:
     return found
 
 
-def _fill(folder: Path, models: Sequence[Path], lines: Sequence[str], web: bool) -> None:
+def _fill(folder: Path, models: Sequence[Path], lines: Sequence[str], web: bool, home_assistant: bool) -> None:
     build_wheel(folder)
+    _copy_models(folder, models)
+    first = models[0].name
+    names = ", ".join(path.name for path in models)
+    arguments = "--web 0.0.0.0:8000 --no-window" if web else "--no-window"
+    written = {
+        "requirements.txt": "".join(f"{line}\n" for line in lines),
+        "install.sh": texts.INSTALL,
+        "start.sh": texts.START.format(model=first),
+        "edgessd.env": texts.ENVIRONMENT.format(arguments=arguments + " --home-assistant" * home_assistant),
+        "edgessd.service": texts.SERVICE.format(folder=FOLDER),
+        "README.md": texts.README.format(version=edgessd.__version__, model=first, models=names),
+    }
+    if home_assistant:
+        watched = _watched(models[0])
+        written["edgessd.env"] += texts.HOME_ENVIRONMENT.format(watched=watched)
+        written["README.md"] += texts.HOME_README
+        written["home-assistant.yaml"] = texts.HOME_CARDS.format(watched=watched)
+    for name, text in written.items():
+        path = folder / name
+        path.write_text(text)
+        path.chmod(0o755 if name.endswith(".sh") else 0o644)
+    if home_assistant:
+        (folder / "edgessd.env").chmod(0o600)  # for the password
+
+
+def _watched(model: Path) -> str:
+    """Return the class that is watched until the user names others: a person, or the first with a plain name."""
+    classes = read_facts(model).spec(model).classes
+    plain = (name for name in classes if re.fullmatch(r"[a-z0-9]+", name))
+    return "person" if "person" in classes else next(plain, "CLASS")
+
+
+def _copy_models(folder: Path, models: Sequence[Path]) -> None:
     (folder / "models").mkdir()
     for path in models:
         shutil.copyfile(path, folder / "models" / path.name)
@@ -65,18 +104,3 @@ def _fill(folder: Path, models: Sequence[Path], lines: Sequence[str], web: bool)
             if not weights.is_file():
                 raise ModelError(f"{printable(weights)} with the weights of {printable(path.name)} is not there")
             shutil.copyfile(weights, folder / "models" / weights.name)
-    first = models[0].name
-    names = ", ".join(path.name for path in models)
-    arguments = "--web 0.0.0.0:8000 --no-window" if web else "--no-window"
-    written = {
-        "requirements.txt": "".join(f"{line}\n" for line in lines),
-        "install.sh": texts.INSTALL,
-        "start.sh": texts.START.format(model=first),
-        "edgessd.env": texts.ENVIRONMENT.format(arguments=arguments),
-        "edgessd.service": texts.SERVICE.format(folder=FOLDER),
-        "README.md": texts.README.format(version=edgessd.__version__, model=first, models=names),
-    }
-    for name, text in written.items():
-        path = folder / name
-        path.write_text(text)
-        path.chmod(0o755 if name.endswith(".sh") else 0o644)

@@ -46,6 +46,21 @@ def final_openvino(path: Path, target: Path, layout: Layout = "standard") -> Mod
     return spec
 
 
+def final_rows(data: bytes, spec: ModelSpec) -> tuple[bytes, ModelSpec]:
+    """Return an ONNX file of layout detections7 with the rows that Frigate's ONNX detector reads, and its spec.
+
+    The spec is not in the file: no runtime of edgessd reads such rows. Raises DependencyError as `final_onnx`.
+    """
+    onnx = _onnx()
+    from edgessd.export import onnx_rows
+
+    proto = onnx.load_model_from_string(data)
+    onnx_rows.append_rows(proto, spec)
+    del proto.metadata_props[:]
+    proto.doc_string = f"{spec.name}: rows of image, x1, y1, x2, y2, score, label for Frigate"
+    return proto.SerializeToString(), spec
+
+
 def _raised(path: Path, spec: ModelSpec, layout: Layout) -> tuple[Any, ModelSpec]:
     """Return the graph of an ONNX file with the level `nms` and a layout, and its spec."""
     onnx = _onnx()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
@@ -10,11 +9,11 @@ import shutil
 import subprocess
 import threading
 import urllib.error
-import urllib.parse
 import urllib.request
 from typing import Any
 
-from edgessd.errors import InputError, OptionError, missing_extra, printable
+from edgessd.apps.camera.mqtt import MqttLink
+from edgessd.errors import InputError, OptionError, printable
 from edgessd.io.remote import is_url, shown_url
 
 _TIMEOUT = 5.0
@@ -101,50 +100,20 @@ class Command:
 
 
 class Mqtt:
-    """Publishes the event as JSON to the topic of `mqtt://[user:password@]host[:port]/topic` (or mqtts://), QoS 1.
+    """Publishes the event as JSON to the topic of the link's address, QoS 1.
 
-    The broker may be away: messages wait, 100 at most, and the connection is made again in the background.
+    The broker may be away: events wait in the link, as many as `edgessd.apps.camera.mqtt.EVENTS`.
     """
 
     name = "mqtt"
 
-    def __init__(self, url: str) -> None:
-        parts = urllib.parse.urlsplit(url)
-        topic = urllib.parse.unquote(parts.path.lstrip("/"))
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not topic or {"#", "+"} & set(topic):
-            raise OptionError(f"--mqtt {shown_url(url)}: give mqtt://[user:password@]host[:port]/topic, or mqtts://")
-        try:
-            from paho.mqtt.client import Client
-            from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError:
-            raise missing_extra("paho-mqtt", "mqtt") from None
-        self._topic, self._shown = topic, shown_url(url)
-        self._client = Client(CallbackAPIVersion.VERSION2)
-        self._client.max_queued_messages_set(100)
-        self._client.reconnect_delay_set(1, 30)
-        secure = parts.scheme == "mqtts"
-        if secure:
-            self._client.tls_set()
-        if parts.username:
-            password = urllib.parse.unquote(parts.password) if parts.password else None
-            self._client.username_pw_set(urllib.parse.unquote(parts.username), password)
-        self._connected = threading.Event()
-        self._client.on_connect = lambda *_: self._connected.set()
-        self._client.on_disconnect = lambda *_: self._connected.clear()
-        self._client.connect_async(parts.hostname, parts.port or (8883 if secure else 1883))
-        self._client.loop_start()
+    def __init__(self, link: MqttLink) -> None:
+        self._link = link
 
     def act(self, event: dict[str, Any]) -> None:
-        """Hand it to the client. Raises InputError when it is not taken in five seconds; it may still go out later."""
-        self._connected.wait(_TIMEOUT)
-        message = self._client.publish(self._topic, json.dumps(event), qos=1)
-        with contextlib.suppress(ValueError, RuntimeError):  # the queue is full, or there was never a connection
-            message.wait_for_publish(_TIMEOUT)
-        if not message.rc and message.is_published():
-            return
-        raise InputError(f"{self._shown}: the broker did not take the message (yet)")
+        """Hand it to the link. Raises InputError when too many wait already."""
+        self._link.send(self._link.address.topic, json.dumps(event))
 
     def close(self) -> None:
         """Leave the broker."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._link.close()

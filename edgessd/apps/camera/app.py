@@ -100,7 +100,12 @@ def camera(
     ] = None,
     on_detect: Annotated[
         str | None,
-        typer.Option(metavar="CLASS[,CLASS]", help="Make an event when it appears.", rich_help_panel=_EVENTS),
+        typer.Option(
+            metavar="CLASS[,CLASS]",
+            envvar="EDGESSD_ON_DETECT",
+            help="Make an event when it appears.",
+            rich_help_panel=_EVENTS,
+        ),
     ] = None,
     cooldown: Annotated[
         float,
@@ -115,8 +120,24 @@ def camera(
     ] = None,
     mqtt: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Publish each event: mqtt://host/topic.", rich_help_panel=_EVENTS),
+        typer.Option(
+            metavar="URL",
+            envvar="EDGESSD_MQTT",
+            help="Publish each event: mqtt://[user@]host[:port][/topic].",
+            rich_help_panel=_EVENTS,
+        ),
     ] = None,
+    mqtt_password_file: Annotated[
+        Path | None,
+        typer.Option(help="Its password; or set EDGESSD_MQTT_PASSWORD.", rich_help_panel=_EVENTS),
+    ] = None,
+    home_assistant: Annotated[
+        bool,
+        typer.Option("--home-assistant", help="Be a device in Home Assistant, over --mqtt.", rich_help_panel=_EVENTS),
+    ] = False,
+    discovery_prefix: Annotated[
+        str, typer.Option(metavar="TOPIC", help="Home Assistant's discovery prefix.", rich_help_panel=_EVENTS)
+    ] = "homeassistant",
     clips: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Record a video around each event.", rich_help_panel=_EVENTS)
     ] = None,

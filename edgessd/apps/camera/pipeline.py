@@ -29,7 +29,8 @@ class Result:
     """One frame and what was found in it.
 
     ids: one per detection, None where it belongs to no track (yet); empty without tracking.
-    counts: of lines and zones, by name. timings: milliseconds by stage.
+    counts: of lines and zones, by name. timings: milliseconds by stage. drawn: whether boxes are drawn into the
+    frame's picture already.
     """
 
     frame: Frame
@@ -37,6 +38,7 @@ class Result:
     ids: Sequence[int | None] = ()
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    drawn: bool = False
 
 
 class Follower(Protocol):

@@ -18,8 +18,10 @@ from edgessd.apps.camera.drawing import open_drawing
 from edgessd.apps.camera.engine import Engine
 from edgessd.apps.camera.events import Action, EventOutput, Watch
 from edgessd.apps.camera.frame_log import FrameLog, JsonDocument, csv_lines, json_lines
+from edgessd.apps.camera.home_output import HomeAssistantOutput
 from edgessd.apps.camera.loop import run_camera
 from edgessd.apps.camera.models import choices
+from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.apps.camera.outputs import Output, VideoOutput, WindowOutput, closing_all
 from edgessd.apps.camera.pipeline import Follower, Pipeline
 from edgessd.apps.camera.reconnect import Reconnecting
@@ -46,7 +48,8 @@ def run_session(settings: Settings) -> None:
     settings.check()
     shapes, watched, size, style = settings.shapes(), settings.watched(), settings.capture_size(), settings.style()
     known, first = choices(settings.model, settings.models)
-    actions = settings.actions()
+    link = settings.link()
+    actions = settings.actions(link)
     address = _web_address(settings)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
@@ -60,7 +63,7 @@ def run_session(settings: Settings) -> None:
         session = Session(settings, engine, control, capture, stop)
         view = View(capture, control, session.recorder, open_drawing(style), shapes)
         followers = _followers(settings, shapes, engine, source)
-        session.add_events(watched, actions)
+        session.add_events(watched, actions, link)
         session.add_files()
         session.add_screens(address)
         session.run(view, followers)
@@ -91,7 +94,7 @@ class Session:
         limit = self.settings.max_fps
         return min(fps, limit) if limit is not None and self.source.live else fps
 
-    def add_events(self, watched: list[str], actions: list[Action]) -> None:
+    def add_events(self, watched: list[str], actions: list[Action], link: MqttLink | None) -> None:
         """Add what happens about events; raises OptionError for a class that the model does not have."""
         if not watched:
             return
@@ -108,6 +111,24 @@ class Session:
         self.outputs.append(self.events)  # before the clips: they are told of a frame's event before they get it
         if clips is not None:
             self.outputs.append(clips)
+        if link is not None:
+            self._add_link(link, watched)
+
+    def _add_link(self, link: MqttLink, watched: list[str]) -> None:
+        """Connect to the broker, as a device of Home Assistant if that is wished."""
+        settings = self.settings
+        if settings.home_assistant:
+            home = HomeAssistantOutput(
+                link,
+                watched,
+                self.capture,
+                hold=settings.cooldown,
+                model=lambda: self.engine.info.title,
+                prefix=settings.discovery_prefix,
+            )
+            self.outputs.append(home)  # behind the events: what is last is closed first, and they close the link
+        print(f"mqtt: {link.address.shown}", file=sys.stderr, flush=True)
+        link.start()
 
     def add_files(self) -> None:
         """Add JSON, CSV and video."""

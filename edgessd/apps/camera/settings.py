@@ -11,8 +11,10 @@ from edgessd.apps.camera.counters import Shape, parse_line, parse_zone
 from edgessd.apps.camera.drawing import Style
 from edgessd.apps.camera.events import Action
 from edgessd.apps.camera.frame_log import check_log_target
+from edgessd.apps.camera.mqtt import MqttLink
+from edgessd.apps.camera.mqtt_address import MqttAddress, is_topic
 from edgessd.cli import options
-from edgessd.errors import OptionError
+from edgessd.errors import OptionError, printable
 from edgessd.io.video import check_video_target
 
 
@@ -48,6 +50,9 @@ class Settings:
     webhook: str | None
     execute: str | None
     mqtt: str | None
+    mqtt_password_file: Path | None
+    home_assistant: bool
+    discovery_prefix: str
     clips: Path | None
     clip_before: float
     clip_after: float
@@ -70,6 +75,16 @@ class Settings:
             raise OptionError("--json - and --csv - would mix on the terminal: give one of them a file")
         if self.web is None and self.web_cert is not None:
             raise OptionError("--web-cert belongs to --web")
+        if self.mqtt is None:
+            self._check_without_mqtt()
+        if not is_topic(self.discovery_prefix):
+            raise OptionError(f"--discovery-prefix {printable(self.discovery_prefix)}: no topic of MQTT")
+
+    def _check_without_mqtt(self) -> None:
+        if self.home_assistant:
+            raise OptionError("--home-assistant needs --mqtt: it is told over MQTT")
+        if self.mqtt_password_file is not None:
+            raise OptionError("--mqtt-password-file belongs to --mqtt")
 
     def shapes(self) -> list[Shape]:
         """Lines and zones."""
@@ -113,13 +128,19 @@ class Settings:
             raise OptionError("--on-detect needs the name of a class")
         return names
 
-    def actions(self) -> list[Action]:
+    def link(self) -> MqttLink | None:
+        """The connection to a broker, not started yet."""
+        if self.mqtt is None:
+            return None
+        return MqttLink(MqttAddress.parse(self.mqtt, source=self.source, password_file=self.mqtt_password_file))
+
+    def actions(self, link: MqttLink | None = None) -> list[Action]:
         """What is done about an event; opens what it needs."""
         actions: list[Action] = []
         if self.webhook is not None:
             actions.append(Webhook(self.webhook))
         if self.execute is not None:
             actions.append(Command(self.execute))
-        if self.mqtt is not None:
-            actions.append(Mqtt(self.mqtt))
+        if link is not None:
+            actions.append(Mqtt(link))
         return actions

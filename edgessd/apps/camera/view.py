@@ -40,6 +40,7 @@ class View:
         panel = speed_panel(size, recorder.recent_fps(), recorder.recent_age(), recorder.recent_timings(), rows)
         rect = panel.rect if recorder.frames > 0 and self._control.numbers else None
         picture = self._drawing.draw(frame.image, result, () if rect is None else (rect,))
+        result.drawn = True
         draw_shapes(picture, self._shapes, result)
         if rect is not None:
             panel.draw(picture)

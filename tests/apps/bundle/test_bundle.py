@@ -161,6 +161,38 @@ def test_start_passes_settings_and_arguments(bundle, tmp_path):
     ]
 
 
+def test_camera_for_home_assistant(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    write_bundle([zoo.DEFAULT_MODEL], tmp_path / "out", home_assistant=True)
+    folder = tmp_path / "out"
+    assert "paho-mqtt" in (folder / "requirements.txt").read_text()
+    settings = (folder / "edgessd.env").read_text()
+    assert 'EDGESSD_ARGUMENTS="--no-window --home-assistant"\n' in settings
+    assert 'EDGESSD_MQTT_PASSWORD=""\n' in settings and 'EDGESSD_ON_DETECT="person"\n' in settings
+    assert (folder / "edgessd.env").stat().st_mode & 0o777 == 0o600
+    card = yaml.safe_load((folder / "home-assistant.yaml").read_text())
+    assert card["cards"][1]["entities"][0] == {"entity": "binary_sensor.CAMERA_person"}
+    commented = (folder / "home-assistant.yaml").read_text().partition("Edit in YAML.\n#\n")[2]
+    automation = yaml.safe_load(re.sub(r"^# ", "", commented, flags=re.MULTILINE))
+    assert automation["triggers"][0]["entity_id"] == "binary_sensor.CAMERA_person"
+    assert automation["actions"][0]["data"] == {"message": "{{ trigger.to_state.name }}"}
+    readme = (folder / "README.md").read_text()
+    assert "## Home Assistant" in readme and "Settings, Devices & services" in readme
+
+
+def test_start_hands_the_settings_for_home_assistant_on(bundle, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    (copy / "venv" / "bin").mkdir(parents=True)
+    (copy / "venv" / "bin" / "python").write_text('#!/bin/sh\necho "$EDGESSD_MQTT|$EDGESSD_ON_DETECT"\n')
+    (copy / "venv" / "bin" / "python").chmod(0o755)
+    with (copy / "edgessd.env").open("a") as file:
+        file.write('EDGESSD_MQTT="mqtt://me@host"\nEDGESSD_ON_DETECT="person,traffic light"\n')
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGESSD_")}
+    done = subprocess.run([copy / "start.sh"], env=environment, capture_output=True, text=True)
+    assert done.stdout == "mqtt://me@host|person,traffic light\n"
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
 def test_systemd_accepts_the_unit(bundle, tmp_path):
     unit = tmp_path / "edgessd.service"

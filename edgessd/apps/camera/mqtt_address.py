@@ -1,0 +1,105 @@
+"""Where an MQTT broker is, and the names of topics."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import urllib.parse
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgessd.errors import OptionError, printable
+from edgessd.io.remote import shown_url
+
+PASSWORD_VARIABLE = "EDGESSD_MQTT_PASSWORD"
+_SAFE = re.compile(r"[a-z0-9]+(?: [a-z0-9]+)*")
+
+
+def topic_level(name: str) -> str:
+    """Return `name` as one level of a topic, of a-z 0-9 _ - only; two names never become the same.
+
+    Lower-case words keep their look, with `_` for a blank; all others have a piece of their SHA-256 at the end.
+    """
+    if _SAFE.fullmatch(name):
+        return name.replace(" ", "_")
+    shown = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40]
+    return f"{shown}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+
+
+@dataclass(frozen=True)
+class MqttAddress:
+    """Where a broker is, who we are there, and the topic below which everything is published."""
+
+    host: str
+    port: int
+    secure: bool
+    user: str | None
+    password: str | None = field(repr=False)
+    topic: str
+
+    @classmethod
+    def parse(cls, url: str, *, source: str = "", password_file: Path | None = None) -> MqttAddress:
+        """Read `mqtt://[user[:password]@]host[:port][/topic]`, or mqtts://. Raises OptionError.
+
+        The password comes from `password_file`, from the address, or from $EDGESSD_MQTT_PASSWORD, in this order.
+        Without a topic it is made of this machine and `source`, see `own_topic`.
+        """
+        parts, host, port = urllib.parse.SplitResult("", "", "", "", ""), None, None
+        try:
+            parts = urllib.parse.urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # neither a login with / in it nor a port that is none
+            host = None
+        topic = urllib.parse.unquote(parts.path).strip("/") if host else ""
+        known = parts.scheme in ("mqtt", "mqtts") and not parts.query and not parts.fragment
+        if not host or not known or (topic and not is_topic(topic)):
+            raise OptionError(
+                f"--mqtt {_without_login(url)}: give mqtt://[user@]host[:port]/topic, or mqtts://, in the user and "
+                "topic with % and two hexadecimal digits for special characters; a topic has no + and #"
+            )
+        secure = parts.scheme == "mqtts"
+        user = urllib.parse.unquote(parts.username) if parts.username else None
+        password = _password(parts.password, password_file)
+        if password is not None and user is None:
+            raise OptionError(f"--mqtt {_without_login(url)}: a password needs a user: mqtt://USER@{host}")
+        return cls(host, port or (8883 if secure else 1883), secure, user, password, topic or own_topic(source))
+
+    @property
+    def shown(self) -> str:
+        """The address for messages, without the login."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return printable(f"mqtt{'s' * self.secure}://{host}:{self.port}/{self.topic}")
+
+
+def own_topic(source: str) -> str:
+    """Return a topic that only this machine uses, for this source: `edgessd/HOST-SOURCE-HASH`."""
+    try:
+        machine = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        machine = socket.gethostname()
+    host, shown = re.sub(r"[^a-z0-9]+", "_", socket.gethostname().lower()), shown_url(source)
+    name = re.sub(r"[^a-z0-9]+", "_", shown.lower()).strip("_")[-24:]
+    return f"edgessd/{host}-{name}-{hashlib.sha256(f'{machine} {shown}'.encode()).hexdigest()[:6]}"
+
+
+def is_topic(topic: str) -> bool:
+    """Whether messages can be published to this topic, and below it."""
+    usual = 0 < len(topic) <= 200 and printable(topic) == topic and not {"#", "+"} & set(topic)
+    return usual and not topic.startswith("$") and topic.strip("/") == topic
+
+
+def _without_login(url: str) -> str:
+    """Return an address that may be no good one, without anything that may be a password."""
+    return printable(f"...@{url.rpartition('@')[2]}" if "@" in url else url)
+
+
+def _password(given: str | None, file: Path | None) -> str | None:
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise OptionError(f"--mqtt-password-file {printable(file)}: cannot be read: {reason}") from None
+    return urllib.parse.unquote(given) if given else os.environ.get(PASSWORD_VARIABLE) or None
