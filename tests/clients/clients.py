@@ -182,9 +182,8 @@ CLIENTS = (
         "Frigate, onnx",
         ("onnxruntime==1.32.0", CV),
         ("use_frigate.py", "onnx"),
-        ("int8-nms.onnx", "int8-detections7.onnx"),
+        ("int8-frigate.onnx",),
         FRIGATE,
-        fails=dict.fromkeys(("int8-nms.onnx", "int8-detections7.onnx"), "has no SSD: take its openvino detector"),
     ),
     Client(
         "pycoral, scrypted",

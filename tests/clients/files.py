@@ -4,6 +4,7 @@
     int8-LEVEL.xml             the same graph as OpenVINO IR
     float-LEVEL.SUFFIX         `export_model` of TensorFlow's weights in ../shared/weights
     float-LEVEL-uint8.tflite   the same, with the picture's bytes as input
+    int8-frigate.onnx          `edgessd bundle --target frigate`'s file for Frigate's onnx detector
 
 LEVEL may be a layout, such as `detections7`, which has its own.
 """
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from edgessd import zoo
+from edgessd.apps.bundle.final import final_onnx, final_rows
 from edgessd.model_file import read_spec
 from edgessd.spec import LAYOUTS, OutputSpec
 
@@ -27,9 +29,13 @@ from .outcome import MissingError
 WEIGHTS = ROOT.parent / "shared" / "weights" / "ssdlite_mobilenet_v2_coco.safetensors"
 
 
+# Files without a spec, which edgessd does not run, and the ones of the same graph that it is asked for.
+SAME_GRAPH = {"int8-frigate.onnx": "int8-nms.onnx"}
+
+
 def folder() -> Path:
     """Return the folder of the files, another one after every change of what makes them."""
-    parts = ("export", "models", "spec.py", "zoo/models")
+    parts = ("export", "models", "spec.py", "zoo/models", "apps/bundle/final.py")
     places = [ROOT / "edgessd" / part for part in parts]
     sources = [file for place in places for file in (sorted(place.rglob("*.*")) if place.is_dir() else [place])]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources if file.suffix != ".pyc"))
@@ -74,6 +80,9 @@ def _int8_onnx(path: Path, level: str) -> None:
     from edgessd.export import onnx_file, onnx_layouts, openvino_file
 
     source = zoo.bundled_models()[zoo.DEFAULT_MODEL].with_suffix(".onnx")
+    if level == "frigate":
+        path.write_bytes(final_rows(*final_onnx(source, "detections7"))[0])
+        return
     spec, proto = read_spec(source), onnx.load(source)
     spec = onnx_layouts.raise_to(proto, spec, _output(level))
     onnx_file.describe(proto, spec)

@@ -16,7 +16,7 @@ from edgessd.io.images import load_image
 
 from .clients import Client
 from .environments import FOLDER, ROOT, environment, program
-from .files import make
+from .files import SAME_GRAPH, make
 from .outcome import MissingError, Outcome, compare
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -47,10 +47,10 @@ def detect(path: Path, images: tuple[Path, ...]) -> tuple[Sequence[Detections], 
 
 def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
     """Raises MissingError where the environment or the file cannot be made here."""
-    path = make(name)
+    path, reference = make(name), make(SAME_GRAPH.get(name, name))
     home = environment(client.needs, client.python)
     facts, answer = path.with_suffix(".json"), path.with_suffix(".answer.json")
-    facts.write_text(Detector.load(path).spec.to_json())
+    facts.write_text(Detector.load(reference).spec.to_json())
     answer.unlink(missing_ok=True)
     script, *options = client.script
     done = subprocess.run(
@@ -65,7 +65,7 @@ def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
         if lacking:
             raise MissingError(f"needs the system's {lacking[1]}")
         return Outcome(error=_reason(done.stderr or done.stdout))
-    found, threshold = detect(path, images)
+    found, threshold = detect(reference, images)
     return compare(found, msgspec.json.decode(answer.read_bytes()), client.limits_of(name), threshold)
 
 
