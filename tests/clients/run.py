@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -49,24 +50,25 @@ def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
     """Raises MissingError where the environment or the file cannot be made here."""
     path, reference = make(name), make(SAME_GRAPH.get(name, name))
     home = environment(client.needs, client.python)
-    facts, answer = path.with_suffix(".json"), path.with_suffix(".answer.json")
-    facts.write_text(Detector.load(reference).spec.to_json())
-    answer.unlink(missing_ok=True)
-    script, *options = client.script
-    done = subprocess.run(
-        [program(home), str(SCRIPTS / script), *options, *map(str, (path, facts, answer, *images))],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    if done.returncode:
-        lacking = re.search(r"ImportError: (lib\S+): cannot open shared object", done.stderr)
-        if lacking:
-            raise MissingError(f"needs the system's {lacking[1]}")
-        return Outcome(error=_reason(done.stderr or done.stdout))
+    with tempfile.TemporaryDirectory() as folder:
+        facts, answer = Path(folder) / "facts.json", Path(folder) / "answer.json"
+        facts.write_text(Detector.load(reference).spec.to_json())
+        script, *options = client.script
+        done = subprocess.run(
+            [program(home), str(SCRIPTS / script), *options, *map(str, (path, facts, answer, *images))],
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        if done.returncode:
+            lacking = re.search(r"ImportError: (lib\S+): cannot open shared object", done.stderr)
+            if lacking:
+                raise MissingError(f"needs the system's {lacking[1]}")
+            return Outcome(error=_reason(done.stderr or done.stdout))
+        theirs = msgspec.json.decode(answer.read_bytes())
     found, threshold = detect(reference, images)
-    return compare(found, msgspec.json.decode(answer.read_bytes()), client.limits_of(name), threshold)
+    return compare(found, theirs, client.limits_of(name), threshold)
 
 
 def _reason(text: str) -> str:

@@ -76,10 +76,11 @@ def load_onnx(model):
 
     session = onnxruntime.InferenceSession(model)
     image = session.get_inputs()[0]
-    height, width = image.shape[2:]
+    nhwc = image.shape[3] == 3  # the configuration's input_tensor
+    height, width = image.shape[1:3] if nhwc else image.shape[2:]
 
     def answer(tensor):
-        rows = session.run(None, {image.name: np.ascontiguousarray(tensor.transpose(0, 3, 1, 2))})[0]
+        rows = session.run(None, {image.name: tensor if nhwc else tensor.transpose(0, 3, 1, 2)})[0]
         if rows.ndim != 2 or rows.shape[1] != 7:
             raise ValueError(f"the first output is [K, 7], not {list(rows.shape)}")
         return of_yolonas(rows, width, height)
