@@ -19,7 +19,7 @@ OWN_RESIZE = Limits(score=0.1, iou=0.9, slack=0.2)
 INT8 = "int8 kernels that round otherwise than those of edgessd's runtime"
 KERNELS = "int8 kernels of 2023, which round otherwise than LiteRT's"
 RESIZE = "its own resize: the network sees a picture shifted by up to half a pixel"
-TOP_K = "has no TopK, which the suppression in the file needs: take level decoded"
+TOP_K = "lacks operators of the suppression in the file (TopK, NonMaxSuppression): take layout `opencv`"
 THREADS = "its 3 threads: TensorFlow Lite's suppression never returns class 3 then (motorcycle)"
 SATURATES = "casts the uint8 input with saturation at 127"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
@@ -57,6 +58,7 @@ def run(client: Client, name: str, images: tuple[Path, ...]) -> Outcome:
         done = subprocess.run(
             [program(home), str(SCRIPTS / script), *options, *map(str, (path, facts, answer, *images))],
             cwd=home,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             capture_output=True,
             text=True,
             timeout=SECONDS,
