@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -80,11 +79,7 @@ class HomeAssistantOutput:
         if other == self._run or other in self._others or len(self._others) > 9:
             return
         self._others.add(other)
-        print(
-            f"{self._link.address.shown}: another program publishes to this topic as well: give each camera its own",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._link.report("another program publishes to this topic as well: give each camera its own")
         self._link.tell(topic, self._run)
 
     def _heard_old(self, topic: str, payload: bytes, retained: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import sys
@@ -139,7 +140,7 @@ class MqttLink:
             return
         if self._problem:
             self._problem = ""
-            print(f"{self.address.shown}: the broker is back", file=sys.stderr, flush=True)
+            self.report("the broker is back")
         for topics in self._filters:
             client.subscribe(topics, qos=1)
         with self._lock:
@@ -156,10 +157,15 @@ class MqttLink:
         if was and self._started:
             self._say("the broker is away")
 
+    def report(self, text: str) -> None:
+        """Say something about this connection on stderr, if anybody hears it: a closed stderr must not end it."""
+        with contextlib.suppress(OSError, ValueError):
+            print(f"{self.address.shown}: {text}", file=sys.stderr, flush=True)
+
     def _say(self, problem: str) -> None:
         if problem != self._problem:
             self._problem = problem
-            print(f"{self.address.shown}: {problem}; going on and trying again", file=sys.stderr, flush=True)
+            self.report(f"{problem}; going on and trying again")
 
     def _pending(self) -> int:
         with self._lock:
@@ -180,5 +186,4 @@ class MqttLink:
         ending.join(_GOODBYE)
         lost = self._events - self._delivered
         if lost > 0:
-            events = f"{lost} event{'s' * (lost > 1)}"
-            print(f"{self.address.shown}: {events} did not reach the broker", file=sys.stderr, flush=True)
+            self.report(f"{lost} event{'s' * (lost > 1)} did not reach the broker")

@@ -157,6 +157,20 @@ def test_broker_that_hangs_holds_nobody_up(
     one.link.close()  # does not wait until the connection breaks either
 
 
+def test_closed_stderr_does_not_end_the_connection(
+    broker: Any, camera: Any, listen: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one = camera(broker)
+    with (tmp_path / "closed").open("w") as closed:
+        pass
+    monkeypatch.setattr(sys, "stderr", closed)
+    until(lambda: bool(one.link._problem))  # it has tried, and has told nobody
+    one.link.keep("home/door/count", "1")
+    broker.start()
+    ear = listen(broker)
+    until(lambda: ear.says("home/door/count", "1"))
+
+
 def test_birth_of_home_assistant_is_answered(broker: Any, camera: Any, listen: Any, make_result: Any) -> None:
     broker.start()
     one = camera(broker)
