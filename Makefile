@@ -6,13 +6,14 @@ DEV = .venv-dev/bin/python
 OLDEST = .venv-oldest/bin/python
 FAST = -m "not slow"
 
-.PHONY: help demo test test-all test-oldest check format docs pictures models clean
+.PHONY: help clients demo test test-all test-oldest check format docs pictures models clean
 help:
 	@echo "make demo         detect on the bundled photos and a clip (core install only)"
 	@echo "make test         the test suite; make test-all adds the slow ones"
 	@echo "make check        ruff, mypy --strict, layers"
 	@echo "make docs         the documentation as web pages, in site/; make pictures draws its pictures again"
 	@echo "make test-oldest  the core's tests on the oldest supported versions"
+	@echo "make clients      the exported files in other people's programs; writes the table of docs/clients.md"
 	@echo "make models       make the bundled models again (needs data, see recipes/); QUICK=1: in minutes, to try"
 
 .venv/.done: pyproject.toml constraints.txt scripts/opencv_or_headless.sh
@@ -66,9 +67,12 @@ pictures: .venv-dev/.done
 	$(DEV) scripts/architecture_picture.py
 	$(DEV) scripts/pictures.py
 
+clients: .venv-dev/.done
+	$(DEV) -m tests.clients --page
+
 models: .venv-dev/.done
 	$(DEV) recipes/coco.py $(if $(QUICK),--quick --out runs/quick/coco,--install)
 	$(DEV) recipes/animals.py $(if $(QUICK),--quick --out runs/quick/animals)
 
 clean:
-	rm -rf .venv .venv-dev .venv-oldest demo_out site build dist
+	rm -rf .venv .venv-dev .venv-oldest .venv-clients demo_out site build dist

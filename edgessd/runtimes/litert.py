@@ -28,7 +28,8 @@ PACKAGES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorf
 class LiteRtRuntime:
     """A TFLite file of any precision and level. One thread at a time may call `run`.
 
-    threads: of the interpreter; None is its default (one).
+    threads: of the interpreter; None is its default (one). A file that ends in the class-wise suppression gets one
+    where it has more classes than that: with N threads TensorFlow Lite never returns class N (tensorflow#56058).
     providers: `xnnpack` (the interpreter's own choice, also `cpu`), `reference` (its plain kernels, for comparison),
     or paths of delegate libraries, such as `libedgetpu.so.1`; several are applied in this order.
     spec: for a file that carries none. labels: class names for a file without a spec that ends in
@@ -57,6 +58,8 @@ class LiteRtRuntime:
         self.spec = spec or foreign_spec(path, file, labels)
         check_file(file, self.spec, path)
         module = _import()
+        if threads is not None and _loses_a_class(file.detection, threads):
+            threads = 1
         self._interpreter = _interpreter(module, path, threads, providers)
         self._check(file, path)
         self.name = f"{module.__name__.split('.')[0]} ({', '.join(_as_list(providers)) or 'cpu'})"
@@ -116,6 +119,12 @@ def check_image(file: TfliteFile, spec: ModelSpec, path: Path) -> None:
     check_input(spec, shapes, [each.dtype for each in inputs], path)
     if spec.input.dtype != "float32":
         check_scale(spec, inputs[0].scale or 0.0, inputs[0].zero_point, path)
+
+
+def _loses_a_class(detection: Detection | None, threads: int) -> bool:
+    if detection is None or not detection.options.get("use_regular_nms", 0):
+        return False
+    return 1 < threads < detection.options.get("num_classes", 0)
 
 
 def check_detection(detection: Detection, spec: ModelSpec, path: Path) -> str:

@@ -3,6 +3,7 @@
     <!-- block: device -->                        another machine, a camera, the network, hours: is read, not run
     <!-- block: usage -->                         a pattern such as [--split NAME]: is read, not run
     <!-- block: slow -->                          runs with the slow tests
+    <!-- block: client OpenVINO -->               runs with them where that client of tests/clients is, without edgessd
     <!-- block: slow; --epochs 30 => --epochs 1 -->   the same, with one text in place of another; several by `;`
 
 A block without a comment runs in `make test`. Fences of other languages (text, json, ...) are neither read nor run; a
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = ("device", "usage", "slow")
+KINDS = ("device", "usage", "slow", "client")
 SHELL = ("", "sh", "bash", "shell", "console")
 # In Markdown a fence may be indented (lists, tabs); HTML comments are not shown.
 FENCE = re.compile(
@@ -31,7 +32,7 @@ INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. kind: quick, slow, device or usage; replace: (text, by what) when it runs."""
+    """One fenced block. kind: quick or one of `KINDS`; replace: (text, by what) when it runs; client: its name."""
 
     page: str
     line: int
@@ -39,6 +40,7 @@ class Block:
     text: str
     kind: str
     replace: tuple[tuple[str, str], ...] = ()
+    client: str = ""
 
     @property
     def name(self) -> str:
@@ -68,8 +70,9 @@ def blocks_of(page: Path) -> list[Block]:
         body = "\n".join(line.removeprefix(indent) for line in match["body"].splitlines())
         line = text.count("\n", 0, match.start("language")) + 1
         kind, replace = _marker(match["marker"], f"{page.name}:{line}")
+        kind, _, client = kind.partition(" ")
         name = page.relative_to(ROOT).as_posix()
-        found.append(Block(name, line, "python" if language == "python" else "sh", body, kind, replace))
+        found.append(Block(name, line, "python" if language == "python" else "sh", body, kind, replace, client))
     return found
 
 
@@ -114,7 +117,7 @@ def _marker(text: str | None, where: str) -> tuple[str, tuple[tuple[str, str], .
     if text is None:
         return "quick", ()
     kind, *rest = (part.strip() for part in text.split(";"))
-    assert kind in (*KINDS, "quick"), f"{where}: unknown kind of block {kind!r}"
+    assert kind.partition(" ")[0] in (*KINDS, "quick"), f"{where}: unknown kind of block {kind!r}"
     pairs = []
     for part in rest:
         old, arrow, new = part.partition("=>")

@@ -2,7 +2,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgessd import Detector
+from edgessd import Detector, zoo
+from edgessd.apps.bundle.final import final_tflite
 from edgessd.errors import DependencyError, EdgeSSDError, ModelError, OptionError, SpecError
 from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, RawOutputs
 from edgessd.runtimes import load_runtime
@@ -287,3 +288,14 @@ def test_an_older_interpreter_does_as_well(file, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tflite_runtime", interpreter)
     monkeypatch.setitem(__import__("sys").modules, "tflite_runtime.interpreter", interpreter)
     assert load_runtime(path).run(np.zeros((1, 4, 8, 3), np.float32))
+
+
+def test_threads_lose_no_class(tmp_path):
+    """TFLite_Detection_PostProcess never returns class N with N threads: 3 is the motorcycle."""
+    pytest.importorskip("ai_edge_litert")
+    data, _ = final_tflite(zoo.bundled_models()[zoo.DEFAULT_MODEL].with_suffix(".tflite"))
+    path = tmp_path / "nms.tflite"
+    path.write_bytes(data)
+    (street,) = (photo for photo in zoo.photos() if photo.stem == "000000000086")
+    found = [Detector.load(path, threads=threads)(street).names for threads in (1, 3)]
+    assert found[0] == found[1] and "motorcycle" in found[0]

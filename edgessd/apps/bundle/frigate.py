@@ -61,8 +61,10 @@ Not for these files: `edgetpu` (needs a model that Google's compiler has made), 
 onnx detector with `model_type: ssd`, which Frigate does not support.
 """
 
+# Frigate's own 3 lose class 3: with N threads TensorFlow Lite's suppression never returns class N (tensorflow#56058).
+THREADS = "\n    num_threads: 1  # with more, TensorFlow Lite loses a class"
 WORKS = {
-    "cpu": ("cpu", "model.tflite", "every processor", "ssd", "\n    num_threads: 3"),
+    "cpu": ("cpu", "model.tflite", "every processor", "ssd", THREADS),
     "openvino": (
         "ov",
         "model.xml, model.bin",

@@ -147,7 +147,8 @@ Without network on the device, fetch the packages on another machine and take th
         --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64
     ./install.sh --offline wheels                   # on the device
 
-Jetson: for its GPU, install NVIDIA's onnxruntime-gpu for your JetPack into venv/ in place of onnxruntime.
+Jetson: for its GPU, install NVIDIA's onnxruntime-gpu for your JetPack into venv/ in place of onnxruntime,
+and take a float file (edgessd export --precision fp16): TensorRT does not run int8 files with zero points.
 """
 
 C_TABLES = """\

@@ -38,7 +38,7 @@ def run():
     """A function that runs a file on an input and returns its outputs by name, without the batch."""
 
     def answer(data, image, **options):
-        engine = Interpreter(model_content=data, num_threads=1, **options)
+        engine = Interpreter(model_content=data, **{"num_threads": 1, **options})
         engine.allocate_tensors()
         (detail,) = engine.get_input_details()
         assert detail["dtype"] == image.dtype and tuple(detail["shape"]) == image.shape
