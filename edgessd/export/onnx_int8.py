@@ -179,6 +179,48 @@ def take_bytes(proto: Any, spec: InputSpec) -> None:
     _drop_unused(proto)
 
 
+def input_zero_point_into_bias(proto: Any) -> None:
+    """Read the bytes of the input with zero point 0, in place: the first convolution's integer bias takes it up.
+
+    The same function; padding puts the zero point where the convolution had put zeros. OpenVINO computes a convolution
+    of three channels with a zero point in float32, and this one in integers. A graph without bytes stays as it is.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = proto.graph
+    if graph.input[0].type.tensor_type.elem_type != TensorProto.UINT8:
+        return
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    made = {name: node for node in graph.node for name in node.output}
+    [transpose] = [node for node in graph.node if graph.input[0].name in node.input]
+    [image] = [node for node in graph.node if transpose.output[0] in node.input]
+    [conv] = [node for node in graph.node if image.output[0] in node.input]
+    names = [made[each].input[0] for each in conv.input[1:3] if each in made]
+    if conv.op_type != "Conv" or len(names) != 2:
+        return
+    weight, bias = (numpy_helper.to_array(constants[name]).astype(np.int64) for name in names)
+    zero_point = numpy_helper.to_array(constants[image.input[2]])
+    limits = np.iinfo(np.int32)
+    moved = np.clip(bias - int(zero_point) * weight.sum(axis=(1, 2, 3)), limits.min, limits.max)
+    constants[names[1]].CopyFrom(numpy_helper.from_array(moved.astype(np.int32), names[1]))
+    pads = next((attribute for attribute in conv.attribute if attribute.name == "pads"), None)
+    top, left, bottom, right = pads.ints if pads is not None else (0, 0, 0, 0)
+    parts = {
+        "input_pads": np.array([0, 0, top, left, 0, 0, bottom, right], np.int64),
+        "input_padding": zero_point,
+        "input_zero": np.zeros_like(zero_point),
+    }
+    graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in parts.items())
+    if pads is not None:
+        pads.ints[:] = [0, 0, 0, 0]
+        inputs = [image.input[0], "input_pads", "input_padding"]
+        pad = helper.make_node("Pad", inputs, ["input_padded"], name="input_padded")
+        graph.node.insert(list(graph.node).index(image), pad)
+        image.input[0] = "input_padded"
+    image.input[2] = "input_zero"
+    _drop_unused(proto)
+
+
 def _scalar(values: NDArray[Any]) -> float:
     return float(values.reshape(-1)[0])
 

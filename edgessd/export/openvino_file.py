@@ -8,6 +8,7 @@ from typing import Any
 
 from edgessd._openvino import import_openvino
 from edgessd.errors import InputError, ModelError
+from edgessd.export.onnx_int8 import input_zero_point_into_bias
 from edgessd.io.files import check_writable, temporary_beside, writing
 from edgessd.spec import METADATA_KEY, ModelSpec
 
@@ -18,12 +19,16 @@ MODEL_API_NAMES = {"boxes": "bboxes"}
 def write_openvino(proto: Any, spec: ModelSpec, path: Path) -> None:
     """Write an `onnx.ModelProto` and its spec as `path` (.xml) and the weights beside it (.bin), both or neither.
 
+    The graph of an int8 file is changed, see `onnx_int8.input_zero_point_into_bias`.
+
     The spec is in the file's `rt_info` under `edgessd/spec`; under `model_info` stands what OpenVINO's own tools
     look for. A spec of precision fp16 stores the weights as float16.
 
     Raises ModelError where OpenVINO cannot convert the graph or the files cannot be written.
     """
     openvino = import_openvino()
+    if spec.precision == "int8":
+        input_zero_point_into_bias(proto)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         file.write_bytes(proto.SerializeToString())

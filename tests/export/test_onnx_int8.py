@@ -1,0 +1,23 @@
+"""Passes over int8 graphs, on the bundled file: the same function as before."""
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from edgessd import zoo
+from edgessd.export.onnx_int8 import input_zero_point_into_bias
+
+
+def test_the_zero_point_of_the_input_goes_into_the_bias():
+    proto = onnx.load(zoo.resolve_model())
+    image = np.random.default_rng(0).integers(0, 256, (1, 300, 300, 3)).astype(np.uint8)
+
+    def answers():
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, {session.get_inputs()[0].name: image})
+
+    before = answers()
+    input_zero_point_into_bias(proto)
+    onnx.checker.check_model(proto, full_check=True)
+    assert any(node.name == "input_padded" for node in proto.graph.node)
+    assert all(np.array_equal(a, b) for a, b in zip(before, answers(), strict=True))
