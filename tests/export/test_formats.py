@@ -27,7 +27,8 @@ from ..quantization.conftest import picture_folder, quantized, small, small_mode
 SUFFIX = {"onnx": ".onnx", "tflite": ".tflite", "openvino": ".xml"}
 ENGINE = {"onnx": "onnxruntime", "tflite": "ai_edge_litert", "openvino": "openvino"}
 CASES = [(f, p, "raw") for f in SUFFIX for p in ("fp32", "fp16", "int8")]
-CASES += [(f, "int8", level) for f in SUFFIX for level in ("decoded", "nms")]
+CASES += [(f, "int8", "nms") for f in SUFFIX] + [("onnx", "int8", "decoded")]
+CASES += [pytest.param(f, "int8", "decoded", marks=pytest.mark.slow) for f in ("tflite", "openvino")]
 
 
 @pytest.fixture(scope="module")
