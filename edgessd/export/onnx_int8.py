@@ -183,20 +183,24 @@ def input_zero_point_into_bias(proto: Any) -> None:
     """Read the bytes of the input with zero point 0, in place: the first convolution's integer bias takes it up.
 
     The same function; padding puts the zero point where the convolution had put zeros. OpenVINO computes a convolution
-    of three channels with a zero point in float32, and this one in integers. A graph without bytes stays as it is.
+    of three channels with a zero point in float32, and this one in integers. A graph that does not begin with
+    Transpose, DequantizeLinear and one integer convolution stays as it is.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     graph = proto.graph
-    if graph.input[0].type.tensor_type.elem_type != TensorProto.UINT8:
-        return
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made = {name: node for node in graph.node for name in node.output}
-    [transpose] = [node for node in graph.node if graph.input[0].name in node.input]
-    [image] = [node for node in graph.node if transpose.output[0] in node.input]
-    [conv] = [node for node in graph.node if image.output[0] in node.input]
+    chain, name = [], graph.input[0].name
+    for kind in ("Transpose", "DequantizeLinear", "Conv"):
+        readers = [node for node in graph.node if name in node.input]
+        if [node.op_type for node in readers] != [kind]:
+            return
+        chain.append(readers[0])
+        name = readers[0].output[0]
+    _, image, conv = chain
     names = [made[each].input[0] for each in conv.input[1:3] if each in made]
-    if conv.op_type != "Conv" or len(names) != 2:
+    if len(names) != 2 or not {*names, image.input[2]} <= set(constants):
         return
     weight, bias = (numpy_helper.to_array(constants[name]).astype(np.int64) for name in names)
     zero_point = numpy_helper.to_array(constants[image.input[2]])
