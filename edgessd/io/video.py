@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgessd._cv2 import cv2
 from edgessd.errors import InputError
 from edgessd.io.files import check_writable, printable, temporary_beside, writing
-from edgessd.io.remote import shown_url, url_scheme
+from edgessd.io.address import shown_address, url_scheme
 
 DEFAULT_FPS = 25.0
 
