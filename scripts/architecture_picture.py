@@ -49,7 +49,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("spec", "what a model file", "says about itself"),
             ("results", "Detections", ""),
             ("model_file", "reads and validates", "model files"),
-            ("coco", "COCO's names", ""),
+            ("classes", "names, COCO's ids", ""),
             ("errors", "one line each,", "with the way out"),
         ),
     ),
