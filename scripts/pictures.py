@@ -16,8 +16,8 @@ import edgessd
 from edgessd import zoo
 from edgessd._cv2 import cv2
 from edgessd.cli.app import app as edgessd_command
+from edgessd.draw.priors import draw_priors
 from edgessd.io.files import write_bytes_atomic
-from edgessd.io.prior_sheet import draw_priors
 from edgessd.io.video import VideoFile
 from edgessd.ops.priors import PUBLISHED
 
