@@ -35,7 +35,8 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "core",
         (
-            ("io", "pictures, videos,", "files, drawing"),
+            ("io", "pictures, videos,", "addresses, files"),
+            ("draw", "boxes, labels,", "sheets of priors"),
             ("ops", "priors, preprocess,", "decode, suppression"),
             ("runtimes", "one file per engine:", "onnx, litert, ..."),
             ("datasets", "VOC, COCO, YOLO,", "doctor"),
@@ -48,7 +49,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("spec", "what a model file", "says about itself"),
             ("results", "Detections", ""),
             ("model_file", "reads and validates", "model files"),
-            ("coco", "COCO's names", ""),
+            ("classes", "names, COCO's ids", ""),
             ("errors", "one line each,", "with the way out"),
         ),
     ),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from edgessd.classes.label_files import class_names
 from edgessd.errors import ModelError, OptionError, SpecError, printable
 from edgessd.runtimes.base import Labels
 from edgessd.runtimes.readers.facts import no_spec
-from edgessd.runtimes.readers.labels import class_names
 from edgessd.runtimes.readers.tflite import DETECTION, Detection, TfliteFile
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, OutputSpec, Provenance, Thresholds
 

@@ -32,12 +32,12 @@ from edgessd.apps.camera.sources import FrameSource, open_source
 from edgessd.apps.camera.tracking import Tracker
 from edgessd.apps.camera.view import View
 from edgessd.apps.camera.window import why_no_window
-from edgessd.cli import options
+from edgessd.detector import Detector
 from edgessd.errors import InputError
 from edgessd.results import class_labels
 
 if TYPE_CHECKING:
-    from edgessd.apps.web.server import WebAddress
+    from edgessd.apps.camera.web.server import WebAddress
 
 
 def run_session(settings: Settings) -> None:
@@ -153,7 +153,7 @@ class Session:
             else:
                 print(f"no window: {reason}; going on without one", file=sys.stderr)
         if address is not None:
-            from edgessd.apps.web.server import WebOutput
+            from edgessd.apps.camera.web.server import WebOutput
 
             self.outputs.append(WebOutput(address, self.control, self.capture, self.recorder))
 
@@ -234,14 +234,19 @@ def _open_source(settings: Settings, size: tuple[int, int] | None) -> FrameSourc
 
 def _load(settings: Settings, known: dict[str, str], first: str) -> Engine:
     return Engine(
-        lambda file, runtime: options.load_detector(
-            file, runtime, settings.threads, settings.spec, settings.score_threshold, classes=settings.classes
+        lambda file, runtime: Detector.load(
+            file,
+            runtime,
+            settings.threads,
+            spec=settings.spec,
+            score_threshold=settings.score_threshold,
+            classes=settings.classes,
         ),
         known,
         first,
         runtime=settings.runtime,
         threads=settings.threads,
-        classes=options.class_list(settings.classes),
+        classes=settings.classes,
     )
 
 
@@ -257,6 +262,6 @@ def _followers(settings: Settings, shapes: list[Shape], engine: Engine, source: 
 def _web_address(settings: Settings) -> WebAddress | None:
     if settings.web is None:
         return None
-    from edgessd.apps.web.server import WebAddress
+    from edgessd.apps.camera.web.server import WebAddress
 
     return WebAddress.parse(settings.web, settings.web_token, settings.web_cert)

@@ -12,14 +12,14 @@ from edgessd.apps.camera.engine import Engine
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.recorder import Recorder
 from edgessd.detector import Detector
-from edgessd.io.draw import draw_detections
+from edgessd.draw.detections import draw_detections
 from edgessd.runtimes.fake import FakeRuntime
 
 # The web view is an extra; with the core install alone there is nothing here to test.
 if any(find_spec(name) is None for name in ("starlette", "uvicorn", "websockets")):
     collect_ignore_glob = ["*"]
 else:
-    from edgessd.apps.web.server import WebAddress, WebOutput
+    from edgessd.apps.camera.web.server import WebAddress, WebOutput
 
 ANSWERS = [("cat", 0.9, (0.1, 0.2, 0.45, 0.8)), ("dog", 0.6, (0.55, 0.3, 0.9, 0.9))]
 
