@@ -16,7 +16,7 @@ _AUTHORITY = re.compile(r"[^/?#\\]*")
 _HOST = re.compile(r"(?:[^\s:@\[\]]*\.[^\s:@\[\]]*|localhost|\[[0-9a-fA-F:.]+\])(?::\d{0,5})?")
 _NAMED = ("s3", "gs", "file")  # their first part is a bucket, or nothing
 _SECRET = (
-    r"(?:(?:pass|pwd|psw|secret|token|credential|signature|auth(?!or)|api[\-_.]?key|session|jwt|bearer)[\w.\-]*"
+    r"(?:(?:pass|pwd|psw|secret|token|credential|signature|auth(?!or(?!i))|api[\-_.]?key|session|jwt|bearer)[\w.\-]*"
     r"|(?<![a-z])(?:pw|code|pin|otp|hash|sas|login|policy|hdnea|hdnts)|key|sig|hmac)"
 )
 _SECRET_NAME = re.compile(rf"{_SECRET}\Z", re.IGNORECASE)
@@ -70,7 +70,7 @@ def _without_secrets(rest: str) -> str:
         if equals:
             secret = _SECRET_NAME.search(unquote(name)) is not None
             inner = unquote(unquote(value))  # an address in an address
-            hide = secret or masked(inner) != inner
+            hide = secret or masked(inner) != inner or (_SCHEME.match(inner) and shown_address(inner) != inner)
             part = f"{name}={HIDDEN}" if hide else _SECRET_AND_REST.sub(rf"\1{HIDDEN}", part)
         elif secret and part:  # a secret with an & in it goes on
             part = HIDDEN

@@ -49,7 +49,7 @@ def detect(
     with AnnotatedOutput(save) as output:
         for frame in _frames(detector, sources, failures):
             records.append(_record(frame))
-            output.add(frame.source, frame.number, frame.image, frame.detections)
+            output.add(frame)
     console = Console(markup=False)
     if records:
         console.print(_table(records))

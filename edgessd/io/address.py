@@ -29,7 +29,8 @@ class Address:
 
     scheme: in lower case. user, password: percent-decoded; None where there is none. host: without brackets; of an
     international name its ASCII form; empty where the scheme needs none. path, query: as they were given, the query
-    with its question mark. shown: what may be shown, on one line.
+    with its question mark. shown: what may be shown, on one line. token: for
+    `Authorization: Bearer`.
     """
 
     scheme: str
@@ -40,23 +41,28 @@ class Address:
     path: str
     query: str
     shown: str
+    token: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read an address. Raises InputError, which shows nothing secret and says what to do."""
+    def parse(cls, text: str, *, name: str | None = None) -> Address:
+        """Read an address. Raises InputError, which shows nothing secret and says what to do.
+
+        name: what messages call it, where even the path is a secret.
+        """
         shown = printable(shown_address(text))
+        name = name or shown
         match = _PARTS.fullmatch(text.strip())
         if match is None:
-            raise InputError(f"{shown}: is no address: it must begin with a scheme such as https://")
+            raise InputError(f"{name}: is no address: it must begin with a scheme such as https://")
         if re.search(r"[\x00-\x1f\x7f]", text.strip()):
-            raise InputError(f"{shown}: has a control character in it: write the address anew")
+            raise InputError(f"{name}: has a control character in it: write the address anew")
         scheme, authority, path, query, fragment = (part or "" for part in match.groups())
         login, at, place = authority.rpartition("@")
-        host, port = _host_and_port(place, shown, login_may_follow="@" in f"{path}{query}{fragment}")
+        host, port = _host_and_port(place, name, login_may_follow="@" in f"{path}{query}{fragment}")
         if "@" in fragment:
-            raise InputError(f"{shown}: {_ENCODE}")
+            raise InputError(f"{name}: {_ENCODE}")
         if not host and scheme.lower() in _NEED_HOST:
-            raise InputError(f"{shown}: names no host: write {scheme}://HOST/...")
+            raise InputError(f"{name}: names no host: write {scheme}://HOST/...")
         user, colon, password = login.partition(":")
         return cls(
             scheme.lower(),
@@ -89,7 +95,9 @@ class Address:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The login as a header of HTTP (Basic authentication, UTF-8); empty without one."""
+        """The login as a header of HTTP (Basic authentication in UTF-8, or the token); empty without one."""
+        if self.token is not None:
+            return {"Authorization": f"Bearer {self.token}"}
         if self.user is None:
             return {}
         login = b"%s:%s" % (self.user.encode(), (self.password or "").encode())
@@ -116,22 +124,24 @@ class Address:
         return f"Address({self.shown!r})"
 
 
-def _host_and_port(place: str, shown: str, *, login_may_follow: bool) -> tuple[str, int | None]:
+def _host_and_port(place: str, name: str, *, login_may_follow: bool) -> tuple[str, int | None]:
     match = re.fullmatch(r"(\[[^\]@]*\]|[^:\[\]]*)(?::(.*))?", place, re.DOTALL)
     if match is None:
-        raise InputError(f"{shown}: {_ENCODE}" if login_may_follow else f"{shown}: is no host: {_HOSTS}")
+        raise InputError(f"{name}: {_ENCODE}" if login_may_follow else f"{name}: is no host: {_HOSTS}")
     host, port = match.group(1), match.group(2) or None
+    if place.count(":") > 1 and not place.startswith("["):
+        raise InputError(f"{name}: {_ENCODE}" if login_may_follow else f"{name}: is no host: {_HOSTS}")
     if port is not None and not (port.isascii() and port.isdecimal()):
-        raise InputError(f"{shown}: {_ENCODE}" if login_may_follow else f"{shown}: the port is no number")
+        raise InputError(f"{name}: {_ENCODE}" if login_may_follow else f"{name}: the port is no number")
     if port is not None and not 0 < int(port[:9]) < 65536:
-        raise InputError(f"{shown}: the port must be 1 to 65535")
-    return _host(host, shown), None if port is None else int(port)
+        raise InputError(f"{name}: the port must be 1 to 65535")
+    return _host(host, name), None if port is None else int(port)
 
 
 _HOSTS = "write a name, an address such as 192.168.1.20, or one of IPv6 in brackets: [fe80::1]"
 
 
-def _host(text: str, shown: str) -> str:
+def _host(text: str, name: str) -> str:
     host = unquote(text[1:-1] if text.startswith("[") else text)
     try:
         if text.startswith("["):
@@ -141,7 +151,7 @@ def _host(text: str, shown: str) -> str:
             if re.search(r"[\s<>\"'`|\\^{}\[\]@:/?#%]", host):
                 raise ValueError
     except ValueError:  # UnicodeError is one
-        raise InputError(f"{shown}: is no host: {_HOSTS}") from None
+        raise InputError(f"{name}: is no host: {_HOSTS}") from None
     return host
 
 
@@ -156,8 +166,9 @@ def source_name(source: str | os.PathLike[str]) -> str:
     return shown_address(text) if isinstance(source, str) and url_scheme(text) is not None else text
 
 
-def file_stem(source: str) -> str:
-    """Return the last part of a path or an address without its suffix, for the name of a file; `picture` if empty."""
-    if url_scheme(source) is not None:
-        source = re.sub(r"[^\w.\- ]", "_", unquote(_PARTS.match(shown_address(source)).group(3)).rpartition("/")[2])  # type: ignore[union-attr]
-    return Path(source).stem or "picture"
+def file_name(source: str) -> str:
+    """Return the name of the file that a path or an address names, or `picture`; nothing secret is in it."""
+    parts = _PARTS.match(shown_address(source).strip())
+    if parts is not None:
+        source = re.sub(r"[^\w.\- ]", "_", unquote(parts.group(3)).rpartition("/")[2])
+    return Path(source).name or "picture"

@@ -18,8 +18,9 @@ from edgessd._cv2 import cv2
 from edgessd.errors import InputError
 from edgessd.io import formats
 from edgessd.io._quiet import quiet_decoders
+from edgessd.io.address import is_url, source_name, url_scheme
 from edgessd.io.files import printable
-from edgessd.io.remote import fetch_bytes, is_url, shown_url, url_scheme
+from edgessd.io.remote import fetch_bytes
 
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: uint8 [H, W, 3], BGR."""
@@ -70,8 +71,8 @@ def read_encoded(source: str | os.PathLike[str], *, timeout: float = 10.0, max_b
 
 
 def shown_source(source: str | os.PathLike[str]) -> str:
-    """Return a path or an address as messages show it: one line, without a password."""
-    return shown_url(source) if isinstance(source, str) and is_url(source) else printable(source)
+    """Return a path or an address as messages show it: one line, without a login."""
+    return printable(source_name(source))
 
 
 def max_pixels() -> int:
@@ -180,7 +181,7 @@ def _upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _read_file(source: str | os.PathLike[str]) -> bytes:
-    shown = printable(source)
+    shown = shown_source(source)
     if isinstance(source, str):
         scheme = url_scheme(source)
         if scheme is not None and not Path(source).exists():

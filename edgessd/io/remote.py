@@ -15,11 +15,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from email.message import Message
 from typing import TypeVar
 from urllib.parse import quote, urljoin
 
 from edgessd.errors import InputError, printable
-from edgessd.io.address import Address, is_url, shown_address, url_scheme
+from edgessd.io.address import Address, is_url, source_name, url_scheme
 
 T = TypeVar("T")
 _CHUNK = 1 << 16
@@ -37,9 +38,9 @@ _WORDS = {
 class HttpError(Exception):
     """An answer that is no success, or a redirect that is not followed. headers: of the answer; status: 0 for none."""
 
-    def __init__(self, text: str, status: int = 0, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, text: str, status: int = 0, headers: Message | None = None) -> None:
         super().__init__(text)
-        self.status, self.headers = status, headers or {}
+        self.status, self.headers = status, headers or Message()
 
 
 FAILURES = (OSError, http.client.HTTPException, ValueError, HttpError, zlib.error)
@@ -93,14 +94,14 @@ def _redirected(address: Address, location: str) -> Address:
     """Where a redirect leads: with the login only if that is the same scheme, host and port."""
     url = urljoin(_quoted(address.without_login), quote(location, safe="%/:=&?~#+!$,;'@()*[]|", encoding="latin-1"))
     if not is_url(url):
-        raise HttpError(f"it redirects to {url_scheme(url) or 'no'} address, which is not allowed")
+        raise HttpError(f"it redirects to {url_scheme(url)}://, which is not allowed")
     try:
         new = Address.parse(url)
     except InputError:
         raise HttpError("it redirects to an address that is none") from None
     same = [(each.scheme, each.host.lower(), each.port_or_default) for each in (address, new)]
-    login = (address.user, address.password) if same[0] == same[1] else (None, None)
-    return replace(new, user=login[0], password=login[1])
+    login = address if same[0] == same[1] else replace(address, user=None, password=None, token=None)
+    return replace(new, user=login.user, password=login.password, token=login.token)
 
 
 def _connection(address: Address, timeout: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
@@ -174,7 +175,7 @@ def fetch_bytes(url: str, *, timeout: float, max_bytes: int) -> bytes:
     Raises InputError for every failure, within about `timeout` seconds.
     """
     if not is_url(url):
-        raise InputError(f"{printable(shown_address(url))}: only http and https addresses can be read")
+        raise InputError(f"{printable(source_name(url))}: only http and https addresses can be read")
     address = Address.parse(url)
     limit = f"{address.shown}: larger than the limit of {max_bytes / 2**20:.4g} MiB: download it and give its path"
 
@@ -189,7 +190,25 @@ def fetch_bytes(url: str, *, timeout: float, max_bytes: int) -> bytes:
                     raise InputError(limit)
         return bytes(data)
 
-    return within(address.shown, timeout, read)
+    late = f"{address.shown}: not read within {timeout:g} s: try again, or download the file and give its path"
+    return within(timeout, read, shown=address.shown, failed="cannot be read", late=late)
+
+
+def post_json(address: Address, data: bytes, *, timeout: float) -> None:
+    """POST JSON to an http or https address. timeout: seconds for everything together.
+
+    Raises InputError, which shows host and port only, as the path of a webhook is a secret. An answer of
+    HTTP that is no success is its cause, an HttpError.
+    """
+
+    def send(sockets: list[socket.socket]) -> None:
+        kind = {"Content-Type": "application/json"}
+        with open_url(address, timeout=timeout, headers=kind, post=data, sockets=sockets):
+            pass
+
+    within(
+        timeout, send, shown=address.origin, failed="failed", late=f"{address.origin}: no answer within {timeout:g} s"
+    )
 
 
 def announced_bytes(response: http.client.HTTPResponse) -> int | None:
@@ -222,11 +241,11 @@ def _unpacked(packed: Iterable[bytes], encoding: str) -> Iterator[bytes]:
         raise ConnectionResetError("the connection was cut")
 
 
-def within(shown: str, timeout: float, work: Callable[[list[socket.socket]], T]) -> T:
+def within(timeout: float, work: Callable[[list[socket.socket]], T], *, shown: str, failed: str, late: str) -> T:
     """Return what `work` returns, which is given a list for its sockets and ended after `timeout` seconds.
 
     In a thread, because the waits for a name, or for headers that come byte by byte, know no total limit. Raises
-    InputError, which names the address as `shown`, for every failure.
+    InputError for every failure: `late`, or what was tried (`shown`), `failed` and why.
     """
     deadline = time.monotonic() + timeout
     sockets: list[socket.socket] = []
@@ -241,16 +260,18 @@ def within(shown: str, timeout: float, work: Callable[[list[socket.socket]], T])
     thread = threading.Thread(target=run, name="edgessd-fetch", daemon=True)
     thread.start()
     thread.join(timeout)
-    late = InputError(f"{shown}: not read within {timeout:g} s: try again, or download the file and give its path")
     if not outcome:
         for opened in sockets:
             with suppress(OSError):  # already closed
                 opened.shutdown(socket.SHUT_RDWR)
-        raise late
+        raise InputError(late)
     result, error = outcome[0]
-    if isinstance(error, FAILURES) and not isinstance(error, InputError):
-        # `from None`, here and elsewhere: the texts of other libraries may hold the whole address.
-        raise late if time.monotonic() >= deadline else InputError(f"{shown}: cannot be read: {failure(error)}") from None
+    if isinstance(error, FAILURES):
+        if time.monotonic() >= deadline:
+            raise InputError(late)
+        # Only ours as cause: the texts of other libraries may hold the whole address.
+        ours = error if isinstance(error, HttpError) else None
+        raise InputError(f"{shown}: {failed}: {failure(error)}") from ours
     if error is not None:
         raise error
     return result  # type: ignore[return-value]  # of type T, as there was no error
