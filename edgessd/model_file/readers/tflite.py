@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgessd.errors import ModelError, printable
-from edgessd.runtimes.readers.facts import FileFacts, Shape, TensorFact, damaged, read_bytes
-from edgessd.runtimes.readers.flatbuffer import FlatBuffer, Table
-from edgessd.runtimes.readers.flexbuffer import read_flex_map
-from edgessd.runtimes.readers.labels import label_lines
+from edgessd.model_file.readers.facts import FileFacts, Shape, TensorFact, damaged, read_bytes
+from edgessd.model_file.readers.flatbuffer import FlatBuffer, Table
+from edgessd.model_file.readers.flexbuffer import read_flex_map
+from edgessd.model_file.readers.labels import label_lines
 from edgessd.spec import MAX_JSON, METADATA_KEY
 
 DETECTION = "TFLite_Detection_PostProcess"
