@@ -52,7 +52,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("spec", "what a model file", "says about itself"),
             ("results", "Detections", ""),
             ("model_file", "reads and checks", "model files"),
-            ("coco", "COCO's names", ""),
+            ("classes", "names, COCO's ids", ""),
             ("errors", "one line each,", "with the way out"),
         ),
     ),

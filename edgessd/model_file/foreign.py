@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgessd.classes.label_files import class_names
 from edgessd.errors import ModelError, OptionError, SpecError, printable
 from edgessd.model_file.readers.facts import no_spec
-from edgessd.model_file.readers.labels import class_names
 from edgessd.model_file.readers.tflite import DETECTION, Detection, TfliteFile
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, OutputSpec, Provenance, Thresholds
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from edgessd import zoo
-from edgessd.errors import ModelError, OptionError
+from edgessd.errors import ModelError
 from edgessd.model_file.kinds import file_kind
 from edgessd.model_file.readers import flatbuffer, protobuf
 from edgessd.model_file.readers.facts import TensorFact
 from edgessd.model_file.readers.flatbuffer import FlatBuffer
 from edgessd.model_file.readers.flexbuffer import read_flex_map
-from edgessd.model_file.readers.labels import class_names, label_lines
 from edgessd.model_file.readers.onnx import parse_onnx, read_onnx
 from edgessd.model_file.readers.openvino import parse_openvino, read_openvino
 from edgessd.model_file.readers.safetensors import parse_header, read_safetensors
@@ -340,60 +339,3 @@ def test_a_name_with_control_characters_does_not_reach_the_terminal(tmp_path):
     with pytest.raises(ModelError) as caught:
         file_kind(path)
     assert "\x1b" not in str(caught.value)
-
-
-# Labels.
-
-
-@pytest.mark.parametrize(
-    ("text", "count", "names"),
-    [
-        ("cat\ndog\n", None, ("cat", "dog")),
-        ("\ufeffcat \r\n dog\r\n\r\n", 2, ("cat", "dog")),
-        ("0  person\n2  car\n", None, ("person", "N/A 1", "car")),
-        ("0 person\n1: bicycle\n2, car", 4, ("person", "bicycle", "car", "N/A 3")),
-        ("???\nperson\n???\ncar\n", 3, ("person", "N/A 1", "car")),
-        ("background\nperson\n", 1, ("person",)),
-        ("person\n\ncar\n", 3, ("person", "N/A 1", "car")),
-        ("3 wise men\nowl\n", 2, ("3 wise men", "owl")),
-        ("日本\nÅngström\n", 2, ("日本", "Ångström")),
-    ],
-)
-def test_label_files(tmp_path, text, count, names):
-    path = tmp_path / "labels.txt"
-    path.write_bytes(text.encode())
-    assert class_names(path, count) == names
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "no class names"),
-        (b"\n\n", "no class names"),
-        (b"\xff\xfe\x00", "not a text file"),
-        (b"cat\ncat\n", "classes 0 and 1 have the same name, 'cat'"),
-        (b"0 cat\n0 dog\n", "numbers of classes must differ"),
-        (b"999999 cat\n", "below 32768"),
-        (b"a\x1b[2J\n", "printable"),
-        (b"x" * 300, "too long"),
-        (b"x" * 5_000_000, "more than 4,000,000 bytes"),
-    ],
-)
-def test_wrong_label_files(tmp_path, data, message):
-    path = tmp_path / "labels.txt"
-    path.write_bytes(data)
-    with pytest.raises(OptionError, match=message) as caught:
-        class_names(path)
-    assert len(str(caught.value)) < 400 and "\x1b" not in str(caught.value)
-
-
-def test_labels_of_coco():
-    names = class_names("coco90", 90)
-    assert (names[0], names[11], names[89]) == ("person", "N/A 12", "toothbrush")
-    with pytest.raises(OptionError, match="90 class names for a model with 80 classes"):
-        class_names("coco90", 80)
-
-
-def test_label_lines():
-    assert label_lines("a\nb\n\n") == ["a", "b"]
-    assert label_lines("") == []

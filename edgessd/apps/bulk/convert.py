@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from edgessd.apps.bulk.manifest import Manifest, finished_blocks, part_name, read_manifest
 from edgessd.apps.bulk.rows import Row, read_rows
 from edgessd.apps.bulk.storage import Storage
-from edgessd.coco import COCO_CLASSES, COCO_IDS
+from edgessd.classes.coco import COCO_CLASSES, COCO_IDS
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
 from edgessd.io.files import atomic_write, writing
 from edgessd.io.folders import new_folder

@@ -37,7 +37,7 @@ from edgessd.errors import InputError
 from edgessd.results import class_labels
 
 if TYPE_CHECKING:
-    from edgessd.apps.web.server import WebAddress
+    from edgessd.apps.camera.web.server import WebAddress
 
 
 def run_session(settings: Settings) -> None:
@@ -153,7 +153,7 @@ class Session:
             else:
                 print(f"no window: {reason}; going on without one", file=sys.stderr)
         if address is not None:
-            from edgessd.apps.web.server import WebOutput
+            from edgessd.apps.camera.web.server import WebOutput
 
             self.outputs.append(WebOutput(address, self.control, self.capture, self.recorder))
 
@@ -257,6 +257,6 @@ def _followers(settings: Settings, shapes: list[Shape], engine: Engine, source: 
 def _web_address(settings: Settings) -> WebAddress | None:
     if settings.web is None:
         return None
-    from edgessd.apps.web.server import WebAddress
+    from edgessd.apps.camera.web.server import WebAddress
 
     return WebAddress.parse(settings.web, settings.web_token, settings.web_cert)

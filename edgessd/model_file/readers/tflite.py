@@ -14,11 +14,11 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgessd.classes.label_files import label_lines
 from edgessd.errors import ModelError, printable
 from edgessd.model_file.readers.facts import FileFacts, Shape, TensorFact, damaged, read_bytes
 from edgessd.model_file.readers.flatbuffer import FlatBuffer, Table
 from edgessd.model_file.readers.flexbuffer import read_flex_map
-from edgessd.model_file.readers.labels import label_lines
 from edgessd.spec import MAX_JSON, METADATA_KEY
 
 DETECTION = "TFLite_Detection_PostProcess"

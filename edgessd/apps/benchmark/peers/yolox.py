@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgessd.coco import COCO_CLASSES
+from edgessd.classes.coco import COCO_CLASSES
 from edgessd.errors import DependencyError, ModelError, OptionError, printable
 from edgessd.ops.outputs import DecodedOutputs
 from edgessd.ops.priors import explicit_priors

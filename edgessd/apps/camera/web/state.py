@@ -13,8 +13,8 @@ from edgessd.apps.camera.engine import RUNTIMES
 from edgessd.apps.camera.frame_log import frame_entry
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.recorder import Recorder
-from edgessd.apps.web.hub import Hub
-from edgessd.apps.web.metrics import exposition
+from edgessd.apps.camera.web.hub import Hub
+from edgessd.apps.camera.web.metrics import exposition
 
 
 class State:

@@ -14,8 +14,8 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edgessd.apps.web.browser_camera import BrowserCamera
-from edgessd.apps.web.state import State
+from edgessd.apps.camera.web.browser_camera import BrowserCamera
+from edgessd.apps.camera.web.state import State
 from edgessd.errors import EdgeSSDError
 
 MAX_VIEWERS = 24

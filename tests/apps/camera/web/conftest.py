@@ -19,7 +19,7 @@ from edgessd.runtimes.fake import FakeRuntime
 if any(find_spec(name) is None for name in ("starlette", "uvicorn", "websockets")):
     collect_ignore_glob = ["*"]
 else:
-    from edgessd.apps.web.server import WebAddress, WebOutput
+    from edgessd.apps.camera.web.server import WebAddress, WebOutput
 
 ANSWERS = [("cat", 0.9, (0.1, 0.2, 0.45, 0.8)), ("dog", 0.6, (0.55, 0.3, 0.9, 0.9))]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgessd.apps.web.guard import Guard
+from edgessd.apps.camera.web.guard import Guard
 
 websockets: Any = pytest.importorskip("websockets")
 connect: Any = pytest.importorskip("websockets.sync.client").connect

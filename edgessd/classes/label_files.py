@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgessd.coco import COCO_CLASSES_90
+from edgessd.classes.coco import COCO_CLASSES_90
 from edgessd.errors import UNPRINTABLE, OptionError, printable
 
 SHORTCUTS = {"coco90": COCO_CLASSES_90}

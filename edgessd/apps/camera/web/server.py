@@ -18,9 +18,9 @@ from edgessd.apps.camera.capture import Capture
 from edgessd.apps.camera.control import Control
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.recorder import Recorder
-from edgessd.apps.web.guard import Guard
-from edgessd.apps.web.hub import Hub
-from edgessd.apps.web.state import State
+from edgessd.apps.camera.web.guard import Guard
+from edgessd.apps.camera.web.hub import Hub
+from edgessd.apps.camera.web.state import State
 from edgessd.errors import InputError, OptionError, missing_extra, printable
 from edgessd.io.images import Image
 
@@ -28,7 +28,7 @@ try:
     import uvicorn
     import websockets as _websockets  # noqa: F401 (uvicorn speaks WebSocket through it)
 
-    from edgessd.apps.web.routes import application
+    from edgessd.apps.camera.web.routes import application
 except ImportError as error:
     if error.name is None or error.name.split(".")[0] not in ("starlette", "uvicorn", "websockets"):
         raise

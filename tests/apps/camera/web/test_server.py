@@ -17,14 +17,14 @@ import pytest
 
 from edgessd._cv2 import cv2
 from edgessd.apps.camera.jpeg import encode_jpeg
-from edgessd.apps.web.metrics import exposition
-from edgessd.apps.web.routes import MAX_VIEWERS
-from edgessd.apps.web.server import WebAddress
+from edgessd.apps.camera.web.metrics import exposition
+from edgessd.apps.camera.web.routes import MAX_VIEWERS
+from edgessd.apps.camera.web.server import WebAddress
 from edgessd.errors import OptionError
 
 websockets: Any = pytest.importorskip("websockets")
 connect: Any = pytest.importorskip("websockets.sync.client").connect
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def get(url: str, data: bytes | None = None, **headers: str) -> tuple[int, bytes, Any]:
@@ -82,7 +82,7 @@ def test_page_and_state(web: Any) -> None:
 
 
 def test_page_needs_nothing_from_elsewhere() -> None:
-    page = (ROOT / "edgessd/apps/web/static/index.html").read_text()
+    page = (ROOT / "edgessd/apps/camera/web/static/index.html").read_text()
     assert "http://" not in page and "https://" not in page and 'src="//' not in page
 
 
@@ -359,7 +359,7 @@ def test_certificate_that_is_none(tmp_path: Path) -> None:
 
 
 def test_without_its_packages_the_web_view_names_the_command() -> None:
-    script = "import sys; sys.modules['starlette'] = None\nimport edgessd.apps.web.server"
+    script = "import sys; sys.modules['starlette'] = None\nimport edgessd.apps.camera.web.server"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
     assert "pip install 'edgessd[web]'" in done.stderr.splitlines()[-1]
 

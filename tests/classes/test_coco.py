@@ -1,4 +1,4 @@
-from edgessd.coco import COCO_CATEGORIES, COCO_CLASSES, COCO_CLASSES_90, COCO_IDS
+from edgessd.classes.coco import COCO_CATEGORIES, COCO_CLASSES, COCO_CLASSES_90, COCO_IDS
 
 
 def test_the_eighty_categories():
