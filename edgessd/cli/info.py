@@ -14,10 +14,10 @@ from edgessd import zoo
 from edgessd._cv2 import cv2
 from edgessd.cli import options
 from edgessd.detector import Detector
+from edgessd.draw.priors import draw_priors
 from edgessd.errors import DependencyError, OptionError, SpecError, did_you_mean
 from edgessd.io.files import write_bytes_atomic
 from edgessd.io.images import load_image
-from edgessd.io.prior_sheet import draw_priors
 from edgessd.model_file import describe, read_facts, read_spec, read_spec_json
 from edgessd.ops.priors import PUBLISHED, kept_count
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, PriorSpec
