@@ -18,11 +18,12 @@ from edgessd.errors import EdgeSSDError, OptionError
 from edgessd.io.images import load_image
 from edgessd.io.sources import expand, is_video
 from edgessd.io.video import VideoFile
+from edgessd.model_file.foreign import Labels
+from edgessd.model_file.read import read_spec_json
 from edgessd.ops.postprocess import postprocess
 from edgessd.ops.preprocess import preprocess
 from edgessd.results import Detections, class_labels
 from edgessd.runtimes import Runtime, load_runtime
-from edgessd.runtimes.base import Labels
 from edgessd.spec import ModelSpec, Thresholds
 from edgessd.zoo import resolve_model
 
@@ -93,7 +94,7 @@ class Detector:
         `load_runtime` for runtime, threads and providers, and the constructor for the rest.
         """
         if spec is not None and not isinstance(spec, ModelSpec):
-            spec = read_spec(spec)
+            spec = read_spec_json(spec)
         engine = load_runtime(
             resolve_model(model, runtime),
             runtime=runtime,
@@ -202,14 +203,6 @@ def _cached_detector(model: str | Path | None, options: dict[str, Any]) -> Detec
                 _cache.pop(next(iter(_cache)))
             _cache[key] = Detector.load(model, **options)
         return _cache[key]
-
-
-def read_spec(path: str | Path) -> ModelSpec:
-    """Read a spec from a JSON file."""
-    try:
-        return ModelSpec.from_json(Path(path).read_bytes())
-    except OSError as error:
-        raise OptionError(f"spec file {path} cannot be read: {error.strerror}") from None
 
 
 def _thresholds(defaults: Thresholds, **given: float | None) -> Thresholds:

@@ -30,12 +30,17 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     (
         "core",
-        (("detector", "the line above,", "and nothing else"), ("evaluation", "VOC and COCO figures,", "plots, errors")),
+        (
+            ("detector", "the line above,", "and nothing else"),
+            ("validation", "a model file", "against its contract"),
+            ("evaluation", "VOC and COCO figures,", "plots, errors"),
+        ),
     ),
     (
         "core",
         (
-            ("io", "pictures, videos,", "files, drawing"),
+            ("io", "pictures, videos,", "addresses, files"),
+            ("draw", "boxes, labels,", "sheets of priors"),
             ("ops", "priors, preprocess,", "decode, suppression"),
             ("runtimes", "one file per engine:", "onnx, litert, ..."),
             ("datasets", "VOC, COCO, YOLO,", "doctor"),
@@ -47,7 +52,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("spec", "what a model file", "says about itself"),
             ("results", "Detections", ""),
-            ("model_file", "reads and validates", "model files"),
+            ("model_file", "reads and checks", "model files"),
             ("classes", "names, COCO's ids", ""),
             ("errors", "one line each,", "with the way out"),
         ),

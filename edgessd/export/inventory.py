@@ -10,7 +10,7 @@ from typing import Any
 from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError
 from edgessd.io.files import scratch_folder
-from edgessd.runtimes.kinds import file_kind
+from edgessd.model_file.kinds import file_kind
 
 # Steps between the integer and the float part; neither.
 _BORDERS = ("QuantizeLinear", "DequantizeLinear", "QUANTIZE", "DEQUANTIZE", "Convert", "Reorder")

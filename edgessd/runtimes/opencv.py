@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.model_file.contract import check_input, check_names, check_outputs, to_outputs
+from edgessd.model_file.readers.facts import FileFacts
 from edgessd.ops.outputs import Outputs
-from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
-from edgessd.runtimes.readers.facts import FileFacts
 from edgessd.spec import ModelSpec
 
 

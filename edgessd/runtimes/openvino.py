@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.model_file.contract import check_input, check_names, check_outputs, to_outputs
+from edgessd.model_file.kinds import file_kind
+from edgessd.model_file.readers.onnx import read_onnx
+from edgessd.model_file.readers.openvino import read_openvino, weights_path
 from edgessd.ops.outputs import Outputs
 from edgessd.runtimes._saturation import needs_exact
-from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
-from edgessd.runtimes.kinds import file_kind
-from edgessd.runtimes.readers.onnx import read_onnx
-from edgessd.runtimes.readers.openvino import read_openvino, weights_path
+from edgessd.runtimes.base import LoadOptions
 from edgessd.spec import ModelSpec
 
 
@@ -40,7 +41,7 @@ class OpenVinoRuntime:
         *,
         spec: ModelSpec | None = None,
         threads: int | None = None,
-        providers: Sequence[str] | None = None,
+        providers: str | Sequence[str] | None = None,
     ) -> None:
         path = Path(path)
         if file_kind(path) == "openvino":
@@ -88,7 +89,12 @@ class OpenVinoRuntime:
         del self._model
 
 
-def choose_device(wanted: Sequence[str] | None, available: Sequence[str]) -> str:
+def load(path: Path, options: LoadOptions) -> OpenVinoRuntime:
+    """Load an OpenVINO or ONNX file for `load_runtime`."""
+    return OpenVinoRuntime(path, spec=options.spec, threads=options.threads, providers=options.providers)
+
+
+def choose_device(wanted: str | Sequence[str] | None, available: Sequence[str]) -> str:
     """Return OpenVINO's name of the wanted device; `AUTO:GPU,CPU` and the like for several."""
     names = [wanted] if isinstance(wanted, str) else list(wanted or ("cpu",))
     kinds = {name.split(".")[0] for name in available}

@@ -17,9 +17,9 @@ from edgessd._torchvision import torchvision
 from edgessd.apps.benchmark.peers import PROPOSALS
 from edgessd.errors import OptionError
 from edgessd.models.presets import create_model
+from edgessd.models.runtime import TorchRuntime
 from edgessd.ops.outputs import FinalOutputs, RawOutputs
 from edgessd.ops.preprocess import preprocess
-from edgessd.runtimes.torch import TorchRuntime
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, OutputSpec, Thresholds
 
 VOC_CLASSES = (

@@ -5,8 +5,9 @@ import torch
 
 from edgessd.errors import ModelError, OptionError, SpecError
 from edgessd.models import create_model, save_checkpoint
-from edgessd.runtimes.base import load_runtime
-from edgessd.runtimes.torch import TorchRuntime
+from edgessd.models.runtime import TorchRuntime
+from edgessd.quantization.runtime import load_network
+from edgessd.runtimes import load_runtime
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def checkpoint(tmp_path_factory, pair):
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_checkpoint_runs(checkpoint, pair, rng, batch):
-    runtime = TorchRuntime(checkpoint, device="cpu")
+    runtime = load_runtime(checkpoint, providers="cpu")
     x = rng.normal(size=(batch, 3, 160, 160)).astype(np.float32)
     outputs = runtime.run(x)
     with torch.no_grad():
@@ -115,4 +116,4 @@ def test_a_spec_for_another_kind_of_input_is_refused(pair):
 def test_a_file_that_is_no_checkpoint(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(ModelError):
-        TorchRuntime(tmp_path / "model.safetensors")
+        load_network(tmp_path / "model.safetensors")
