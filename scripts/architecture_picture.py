@@ -92,7 +92,7 @@ def check() -> None:
     if set(drawn) != packages:
         raise ValueError(f"packages and picture differ: {sorted(set(drawn) ^ packages)}")
     for name, kind in drawn.items():
-        if name in (above if kind == "workshop" else below):
+        if name not in (below if kind == "workshop" else above):
             raise ValueError(f"{name} is drawn on the wrong side of the line")
 
 

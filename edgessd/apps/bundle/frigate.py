@@ -11,7 +11,6 @@ from pathlib import Path
 
 import edgessd
 from edgessd import zoo
-from edgessd.apps.bundle.final import final_onnx, final_openvino, final_rows, final_tflite
 from edgessd.errors import ModelError, OptionError, printable
 from edgessd.io.folders import check_new, new_folder
 from edgessd.model_file import read_facts, runtimes_for
@@ -87,18 +86,20 @@ def write_frigate(models: Sequence[str | Path | None], folder: Path) -> list[Pat
     It is there as a whole or not at all. Raises InputError where `folder` exists and is not empty, OptionError and
     ModelError for models that Frigate cannot run, DependencyError where a package is missing.
     """
+    from edgessd.export import final
+
     onnx, tflite = _by_kind(models)
     check_new(folder)
     with new_folder(folder) as new:
         specs: dict[str, ModelSpec] = {}
         if tflite is not None:
-            data, specs["cpu"] = final_tflite(tflite)
+            data, specs["cpu"] = final.final_tflite(tflite)
             _check(tflite, specs["cpu"])
             (new / "model.tflite").write_bytes(data)
         if onnx is not None:
             _check(onnx, read_facts(onnx).spec(onnx))
-            specs["openvino"] = final_openvino(onnx, new / "model.xml", "detections7")
-            data, specs["onnx"] = final_rows(*final_onnx(onnx, "detections7"))
+            specs["openvino"] = final.final_openvino(onnx, new / "model.xml", "detections7")
+            data, specs["onnx"] = final.final_rows(*final.final_onnx(onnx, "detections7"))
             (new / "model.onnx").write_bytes(data)
         _check_same(list(specs.values()))
         for detector, spec in specs.items():
