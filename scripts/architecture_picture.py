@@ -54,6 +54,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("results", "Detections", ""),
             ("model_file", "reads and checks", "model files"),
             ("classes", "names, COCO's ids", ""),
+            ("options", "declared once,", "for command and TOML"),
             ("errors", "one line each,", "with the way out"),
         ),
     ),
