@@ -30,12 +30,17 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     (
         "core",
-        (("detector", "the line above,", "and nothing else"), ("evaluation", "VOC and COCO figures,", "plots, errors")),
+        (
+            ("detector", "the line above,", "and nothing else"),
+            ("validation", "a model file", "against its contract"),
+            ("evaluation", "VOC and COCO figures,", "plots, errors"),
+        ),
     ),
     (
         "core",
         (
-            ("io", "pictures, videos,", "files, drawing"),
+            ("io", "pictures, videos,", "addresses, files"),
+            ("draw", "boxes, labels,", "sheets of priors"),
             ("ops", "priors, preprocess,", "decode, suppression"),
             ("runtimes", "one file per engine:", "onnx, litert, ..."),
             ("datasets", "VOC, COCO, YOLO,", "doctor"),
@@ -47,8 +52,9 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("spec", "what a model file", "says about itself"),
             ("results", "Detections", ""),
-            ("model_file", "reads and validates", "model files"),
-            ("coco", "COCO's names", ""),
+            ("model_file", "reads and checks", "model files"),
+            ("classes", "names, COCO's ids", ""),
+            ("options", "declared once,", "for command and TOML"),
             ("errors", "one line each,", "with the way out"),
         ),
     ),
@@ -87,7 +93,7 @@ def check() -> None:
     if set(drawn) != packages:
         raise ValueError(f"packages and picture differ: {sorted(set(drawn) ^ packages)}")
     for name, kind in drawn.items():
-        if name in (above if kind == "workshop" else below):
+        if name not in (below if kind == "workshop" else above):
             raise ValueError(f"{name} is drawn on the wrong side of the line")
 
 

@@ -10,6 +10,7 @@ from edgessd import __version__
 from edgessd.cli.benchmark import benchmark
 from edgessd.cli.bulk import bulk
 from edgessd.cli.bundle import bundle
+from edgessd.cli.camera import camera
 from edgessd.cli.detect import detect
 from edgessd.cli.doctor import doctor
 from edgessd.cli.evaluate import evaluate
@@ -17,10 +18,14 @@ from edgessd.cli.export import export
 from edgessd.cli.info import info, models
 from edgessd.cli.qat import qat
 from edgessd.cli.quantize import quantize
+from edgessd.cli.slips import Commands
+from edgessd.cli.struct_command import PanelCommand
 from edgessd.cli.train import train
 
 app = typer.Typer(
     name="edgessd",
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="SSD object detectors on edge and mobile devices.",
     no_args_is_help=True,
     add_completion=False,
@@ -28,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(detect)
+app.command("camera", cls=PanelCommand)(camera)
 app.command()(info)
 app.command()(models)
 app.command()(doctor)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgessd.datasets.aliases import canonical
+from edgessd.classes.aliases import canonical
 from edgessd.datasets.coco import choose_file, coco_files, read_coco
 from edgessd.datasets.pictures import read_text
 from edgessd.datasets.problems import Problem

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgessd.classes.aliases import canonical
 from edgessd.datasets import LabelledSet
-from edgessd.datasets.aliases import canonical
 from edgessd.errors import InputError
 from edgessd.results import Detections
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgessd.datasets.aliases import canonical
+from edgessd.classes.aliases import canonical
 
 GROUPS: dict[str, frozenset[str]] = {
     name: frozenset(map(canonical, members))

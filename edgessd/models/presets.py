@@ -12,7 +12,7 @@ from edgessd import __version__
 from edgessd.backbones import Backbone, Normalization, create_backbone
 from edgessd.backbones.base import HALF
 from edgessd.backbones.registry import Option
-from edgessd.coco import COCO_CLASSES
+from edgessd.classes.coco import COCO_CLASSES
 from edgessd.errors import OptionError, did_you_mean
 from edgessd.models.receptive_field import receptive_fields as measure_receptive_fields
 from edgessd.models.ssd import SSD, assemble, build_ssd, measure_maps

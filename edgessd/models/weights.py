@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgessd.backbones.vgg16 import VGG16, imagenet_state
-from edgessd.coco import COCO_CLASSES, COCO_CLASSES_90, COCO_IDS
+from edgessd.classes.coco import COCO_CLASSES, COCO_CLASSES_90, COCO_IDS
 from edgessd.errors import ModelError, OptionError, did_you_mean
 from edgessd.models.presets import create_model
 from edgessd.models.ssd import SSD

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from edgessd.datasets.aliases import map_classes
+from edgessd.classes.aliases import map_classes
 from edgessd.errors import ModelError
 from edgessd.models.checkpoint import load_checkpoint
 from edgessd.models.ssd import SSD

@@ -7,8 +7,8 @@ import pytest
 
 from edgessd._cv2 import cv2
 from edgessd.errors import InputError
-from edgessd.io import video
 from edgessd.io.video import VideoFile, VideoWriter, usable_fps
+from edgessd.io.video import files as video
 
 
 def frame(number: int, size: tuple[int, int] = (64, 48)) -> Any:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from edgessd._torchvision import torchvision
-from edgessd.coco import COCO_CLASSES, COCO_CLASSES_90, COCO_IDS
+from edgessd.classes.coco import COCO_CLASSES, COCO_CLASSES_90, COCO_IDS
 from edgessd.errors import ModelError, OptionError
 from edgessd.models.weights import torchvision_detector, torchvision_state
 from edgessd.ops.outputs import RawOutputs

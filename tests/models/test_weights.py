@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from edgessd._torchvision import timm
-from edgessd.coco import COCO_CLASSES
+from edgessd.classes.coco import COCO_CLASSES
 from edgessd.errors import ModelError
 from edgessd.models import create_model
 from edgessd.models.weights import load_imagenet_vgg16, load_timm_backbone, read_state, tensorflow_ssdlite

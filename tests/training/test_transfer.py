@@ -2,7 +2,7 @@ import msgspec
 import pytest
 import torch
 
-from edgessd.datasets.aliases import map_classes
+from edgessd.classes.aliases import map_classes
 from edgessd.errors import ModelError
 from edgessd.models import build_ssd, create_model
 from edgessd.ops.priors import explicit_priors, tensorflow_priors

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgessd.apps.camera import prepare
 from edgessd.apps.camera.benchmark import start_benchmark
 from edgessd.apps.camera.capture import Capture
 from edgessd.apps.camera.clips import ClipOutput
@@ -32,12 +33,12 @@ from edgessd.apps.camera.sources import FrameSource, open_source
 from edgessd.apps.camera.tracking import Tracker
 from edgessd.apps.camera.view import View
 from edgessd.apps.camera.window import why_no_window
-from edgessd.cli import options
+from edgessd.detector import Detector
 from edgessd.errors import InputError
 from edgessd.results import class_labels
 
 if TYPE_CHECKING:
-    from edgessd.apps.web.server import WebAddress
+    from edgessd.apps.camera.web.server import WebAddress
 
 
 def run_session(settings: Settings) -> None:
@@ -45,11 +46,11 @@ def run_session(settings: Settings) -> None:
 
     What was found until a problem is kept; the problem is raised at the end.
     """
-    settings.check()
-    shapes, watched, size, style = settings.shapes(), settings.watched(), settings.capture_size(), settings.style()
+    prepare.check_settings(settings)
+    shapes, watched, size = prepare.shapes(settings), prepare.watched(settings), prepare.capture_size(settings)
     known, first = choices(settings.model, settings.models)
-    link = settings.link()
-    actions = settings.actions(link)
+    link = prepare.mqtt_link(settings)
+    actions = prepare.actions(settings, link)
     address = _web_address(settings)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
@@ -59,9 +60,10 @@ def run_session(settings: Settings) -> None:
         engine = _load(settings, known, first)
         stack.callback(engine.close)
         control = Control(engine, stop, snapshots=settings.snapshots, benchmark=start_benchmark)
+        control.numbers = settings.numbers
         engine.say = control.say
         session = Session(settings, engine, control, capture, stop)
-        view = View(capture, control, session.recorder, open_drawing(style), shapes)
+        view = View(capture, control, session.recorder, open_drawing(settings.drawing), shapes)
         followers = _followers(settings, shapes, engine, source)
         session.add_events(watched, actions, link)
         session.add_files()
@@ -153,7 +155,7 @@ class Session:
             else:
                 print(f"no window: {reason}; going on without one", file=sys.stderr)
         if address is not None:
-            from edgessd.apps.web.server import WebOutput
+            from edgessd.apps.camera.web.server import WebOutput
 
             self.outputs.append(WebOutput(address, self.control, self.capture, self.recorder))
 
@@ -234,14 +236,19 @@ def _open_source(settings: Settings, size: tuple[int, int] | None) -> FrameSourc
 
 def _load(settings: Settings, known: dict[str, str], first: str) -> Engine:
     return Engine(
-        lambda file, runtime: options.load_detector(
-            file, runtime, settings.threads, settings.spec, settings.score_threshold, classes=settings.classes
+        lambda file, runtime: Detector.load(
+            file,
+            runtime,
+            settings.threads,
+            spec=settings.spec,
+            score_threshold=settings.score_threshold,
+            classes=settings.classes,
         ),
         known,
         first,
         runtime=settings.runtime,
         threads=settings.threads,
-        classes=options.class_list(settings.classes),
+        classes=settings.classes,
     )
 
 
@@ -257,6 +264,6 @@ def _followers(settings: Settings, shapes: list[Shape], engine: Engine, source: 
 def _web_address(settings: Settings) -> WebAddress | None:
     if settings.web is None:
         return None
-    from edgessd.apps.web.server import WebAddress
+    from edgessd.apps.camera.web.server import WebAddress
 
     return WebAddress.parse(settings.web, settings.web_token, settings.web_cert)

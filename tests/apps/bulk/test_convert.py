@@ -6,7 +6,7 @@ import json
 import pytest
 
 from edgessd.apps.bulk.convert import convert
-from edgessd.coco import COCO_IDS
+from edgessd.classes.coco import COCO_IDS
 from edgessd.datasets.yolo import read_yolo
 from edgessd.errors import InputError, OptionError
 
