@@ -123,9 +123,7 @@ def _decoded(data: bytes, header: Header) -> NDArray[Any] | None:
 
 def _why_not(name: str, kind: str | None, header: Header) -> str:
     if header.width * header.height > OPENCV_PIXELS:
-        return (
-            f"{name}: over OpenCV's limit of {OPENCV_PIXELS}: set EDGESSD_MAX_PIXELS before edgessd is imported"
-        )
+        return f"{name}: over OpenCV's limit of {OPENCV_PIXELS}: set EDGESSD_MAX_PIXELS before edgessd is imported"
     if kind == formats.TIFF and (
         header.samples > 4 or header.depth not in ((32, 64) if header.floating else (1, 8, 16))
     ):
