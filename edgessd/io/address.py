@@ -166,6 +166,11 @@ def source_name(source: str | os.PathLike[str]) -> str:
     return shown_address(text) if isinstance(source, str) and url_scheme(text) is not None else text
 
 
+def shown_source(source: str | os.PathLike[str]) -> str:
+    """Return a path or an address as messages show it: one line, not too long, without a login and secrets."""
+    return printable(source_name(source))
+
+
 def file_name(source: str) -> str:
     """Return the name of the file that a path or an address names, or `picture`; nothing secret is in it."""
     parts = _PARTS.match(shown_address(source).strip())

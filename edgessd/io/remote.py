@@ -20,7 +20,7 @@ from typing import TypeVar
 from urllib.parse import quote, urljoin
 
 from edgessd.errors import InputError, printable
-from edgessd.io.address import Address, is_url, source_name, url_scheme
+from edgessd.io.address import Address, is_url, shown_source, url_scheme
 
 T = TypeVar("T")
 _CHUNK = 1 << 16
@@ -175,7 +175,7 @@ def fetch_bytes(url: str, *, timeout: float, max_bytes: int) -> bytes:
     Raises InputError for every failure, within about `timeout` seconds.
     """
     if not is_url(url):
-        raise InputError(f"{printable(source_name(url))}: only http and https addresses can be read")
+        raise InputError(f"{shown_source(url)}: only http and https addresses can be read")
     address = Address.parse(url)
     limit = f"{address.shown}: larger than the limit of {max_bytes / 2**20:.4g} MiB: download it and give its path"
 

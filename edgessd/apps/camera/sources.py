@@ -14,7 +14,7 @@ import numpy as np
 from edgessd._cv2 import cv2
 from edgessd.apps.camera import demo
 from edgessd.errors import DependencyError, EdgeSSDError, InputError
-from edgessd.io.address import source_name, url_scheme
+from edgessd.io.address import shown_source, url_scheme
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 from edgessd.io.images import Image, load_image
@@ -81,7 +81,7 @@ def _open(source: str, timeout: float, size: Size | None) -> FrameSource:
     if " ! " in source and not Path(source).exists():
         return LiveSource(source, name=printable(masked_properties(source), 60), gstreamer=True)
     if url_scheme(source) is not None and not (url_scheme(source) in ("http", "https") and is_video(source)):
-        return LiveSource(source, name=printable(source_name(source)), timeout=timeout, size=size)
+        return LiveSource(source, name=shown_source(source), timeout=timeout, size=size)
     if _names_pictures(source):
         return PictureSource(source, size)
     return FileSource(VideoFile(source, timeout=timeout), size)
@@ -146,7 +146,7 @@ class PictureSource(_Plain):
     fps = _FOLDER_FPS
 
     def __init__(self, source: str, size: Size | None = None) -> None:
-        self.name = printable(source_name(source))
+        self.name = shown_source(source)
         pictures = [path for path in expand(source) if not is_video(path)]
         if not pictures:
             raise InputError(f"{self.name}: only videos match this pattern: name one of them")
