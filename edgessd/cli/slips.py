@@ -80,7 +80,7 @@ def refuse_live(sources: list[str]) -> list[str]:
         if is_live(source):
             shown = shown_source("0" if source in ("webcam", "camera") else source)
             raise OptionError(
-                f"{shown_source(source)}: detect takes pictures and videos: for a camera or a stream use edgessd camera "
-                f"--source {shown}"
+                f"{shown_source(source)}: detect takes pictures and videos: for a camera or a stream use "
+                f"edgessd camera --source {shown}"
             )
     return sources
