@@ -19,6 +19,7 @@ from edgessd._signals import Stop, Stopped, stop_on_signals
 from edgessd.cli import options
 from edgessd.cli.annotated import AnnotatedOutput
 from edgessd.cli.progress import LateProgress
+from edgessd.cli.slips import refuse_live
 from edgessd.detector import Detector, Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import check_writable, printable, write_text_atomic
@@ -29,7 +30,8 @@ STAGES = ("read", "preprocess", "run", "postprocess")
 
 def detect(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, URLs, folders, globs or videos.")
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Pictures, URLs, folders, globs or videos.", callback=refuse_live),
     ],
     model: options.Model = None,
     runtime: options.Runtime = None,

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from edgessd._torchvision import torchvision
-from edgessd.apps.benchmark.peers import PROPOSALS
 from edgessd.errors import OptionError
 from edgessd.models.presets import create_model
 from edgessd.models.runtime import TorchRuntime
 from edgessd.ops.outputs import FinalOutputs, RawOutputs
 from edgessd.ops.preprocess import preprocess
+from edgessd.runtimes.base import Runtime
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, OutputSpec, Thresholds
 
 VOC_CLASSES = (
@@ -37,7 +37,7 @@ def ssd(name: str, provider: str, threads: int | None) -> ShiftedRuntime:
     return ShiftedRuntime(TorchRuntime((network, spec), device, threads, half=half))
 
 
-class ShiftedRuntime:
+class ShiftedRuntime(Runtime):
     """A runtime of level `raw` with softmax whose background wins but in about `SURVIVORS` places."""
 
     thread_safe = True
@@ -46,16 +46,16 @@ class ShiftedRuntime:
         self._runtime = runtime
         self.spec, self.name = runtime.spec, runtime.name
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
-        logits = runtime.run(preprocess(noise, self.spec.input)[None]).logits[0]
+        logits = runtime.infer(preprocess(noise, self.spec.input)[None]).logits[0]
         self._shift = background_shift(logits, self.spec.defaults.score_threshold, SURVIVORS)
 
-    def run(self, batch: NDArray[Any]) -> RawOutputs:
+    def infer(self, batch: NDArray[Any]) -> RawOutputs:
         """Run a batch [B, 3, H, W] float32."""
-        outputs = self._runtime.run(batch)
+        outputs = self._runtime.infer(batch)
         outputs.logits[..., 0] += self._shift
         return outputs
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the network."""
         self._runtime.close()
 
@@ -77,15 +77,15 @@ def background_shift(logits: NDArray[np.float32], threshold: float, survivors: i
     return high
 
 
-class FasterRcnn:
+class FasterRcnn(Runtime):
     """torchvision's Faster R-CNN on VGG-16 as in the paper it comes from, at 1000 x 600, as a runtime of level `nms`.
 
-    6000 proposals before the suppression, 300 after it, as its authors' code has them.
+    proposals: boxes before the suppression, of which 300 are left behind it, as in its authors' code.
     """
 
     thread_safe = True
 
-    def __init__(self, device: str, half: bool, threads: int | None) -> None:
+    def __init__(self, device: str, half: bool, threads: int | None, proposals: int) -> None:
         detection = torchvision.models.detection
         if threads is not None:
             torch.set_num_threads(threads)
@@ -97,7 +97,7 @@ class FasterRcnn:
             min_size=600,
             max_size=1000,
             rpn_anchor_generator=detection.anchor_utils.AnchorGenerator(((128, 256, 512),), ((0.5, 1.0, 2.0),)),
-            rpn_pre_nms_top_n_test=PROPOSALS,
+            rpn_pre_nms_top_n_test=proposals,
             rpn_post_nms_top_n_test=300,
             box_roi_pool=torchvision.ops.MultiScaleRoIAlign(["0"], 7, 2),
             box_nms_thresh=0.3,
@@ -116,7 +116,7 @@ class FasterRcnn:
             defaults=Thresholds(score_threshold=0.05, iou_threshold=0.3, max_detections=100),
         )
 
-    def run(self, batch: NDArray[Any]) -> FinalOutputs:
+    def infer(self, batch: NDArray[Any]) -> FinalOutputs:
         """Run a batch [B, 3, 600, 1000] float32 in 0..1."""
         count, most = len(batch), self.spec.defaults.max_detections
         boxes, scores = np.zeros((count, most, 4), np.float32), np.zeros((count, most), np.float32)
@@ -132,16 +132,16 @@ class FasterRcnn:
             labels[number, :size] = found["labels"][:size].astype(np.int64) - 1
         return FinalOutputs(boxes, scores, labels, counts)
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the network."""
         del self._network
 
 
-def faster_rcnn(provider: str, threads: int | None) -> FasterRcnn:
-    """Return Faster R-CNN. provider: `cpu`, `cuda` or `cuda-fp16`."""
+def faster_rcnn(provider: str, threads: int | None, proposals: int = 6000) -> FasterRcnn:
+    """Return Faster R-CNN. provider: `cpu`, `cuda` or `cuda-fp16`. proposals: see `FasterRcnn`."""
     torch.manual_seed(0)
     device, half = _device(provider)
-    return FasterRcnn(device, half, threads)
+    return FasterRcnn(device, half, threads, proposals)
 
 
 def _device(provider: str) -> tuple[str, bool]:
