@@ -34,7 +34,7 @@ def coco_figures(truth: LabelledSet, detections: Sequence[Detections]) -> tuple[
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError:
-        raise missing_extra("faster-coco-eval", "train") from None
+        raise missing_extra("faster-coco-eval", "eval") from None
     ids = dict(zip(truth.classes, truth.category_ids, strict=True))
     results = _results(truth, detections, ids)
     counts = np.bincount(

@@ -238,7 +238,6 @@ def test_the_copy_needs_a_folder_of_its_own(make, tmp_path):
 
 
 def test_bccd_s_real_faults_are_found(shared):
-    pytest.importorskip("defusedxml")
     found = checkup(shared / "data" / "bccd")
     assert Counter(problem.kind for problem in found.problems) == {"empty": 2, "duplicate-box": 7, "odd-size": 3}
     assert {p.file.stem[-5:] for p in found.of_kind("empty")} == {"00338", "00343"}
