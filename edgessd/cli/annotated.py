@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
+from edgessd.detector import Frame
 from edgessd.draw.detections import draw_detections
 from edgessd.errors import InputError
 from edgessd.io.files import write_bytes_atomic
-from edgessd.io.sources import is_video
-from edgessd.io.video import VideoWriter, open_capture, usable_fps
-from edgessd.results import Detections
+from edgessd.io.video import VideoWriter, browser_suffix
 
 # What OpenCV writes as it reads; other pictures (GIF, AVIF, ...) get a JPEG.
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -38,23 +37,25 @@ class AnnotatedOutput:
             except OSError as error:
                 raise InputError(f"folder {folder} cannot be made: {error.strerror}") from None
 
-    def add(self, source: str, number: int, image: NDArray[np.uint8], detections: Detections) -> None:
-        """Draw one picture, or the next frame of a video, and save it."""
+    def add(self, frame: Frame) -> None:
+        """Draw one picture, or the next frame of a video, and save it. Videos keep their clock and their aspect."""
         if self.folder is None:
             return
+        source, image, detections, video = frame.source, frame.image, frame.detections, frame.video
         drawn = draw_detections(
             image, detections.boxes, detections.labels, detections.scores, detections.names, copy=False
         )
-        if not is_video(source):
+        if video is None:
             self._close_video()
             self._write_picture(self._target(source, _SUFFIXES, ".jpg"), drawn)
             return
         if self._video is None or self._video[0] != source:
             self._close_video()
-            target = self._target(source, {".mp4", ".avi"}, ".mp4")
-            self._video = (source, VideoWriter(target, fps=_fps_of(source), size=(drawn.shape[1], drawn.shape[0])))
+            target = self._target(source, set(), browser_suffix())
+            writer = VideoWriter(target, fps=video.fps, size=drawn.shape[1::-1], pixel_aspect=video.pixel_aspect)
+            self._video = (source, writer)
             self.written.append(target)
-        self._video[1].write(drawn)
+        self._video[1].write(drawn, frame.time)
 
     def _target(self, source: str, suffixes: set[str], default: str) -> Path:
         assert self.folder is not None
@@ -88,11 +89,3 @@ class AnnotatedOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close_video()
-
-
-def _fps_of(source: str) -> float:
-    """Frames per second of a video, or the usual rate where it does not say."""
-    capture = open_capture(source)
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    return usable_fps(fps)

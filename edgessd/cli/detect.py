@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from edgessd.cli.annotated import AnnotatedOutput
 from edgessd.detector import Detector, Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import write_bytes_atomic, write_text_atomic
+from edgessd.io.sources import expand
 
 STAGES = ("read", "preprocess", "run", "postprocess")
 
@@ -46,10 +48,11 @@ def detect(
     )
     failures: list[EdgeSSDError] = []
     records = []
+    inputs: list[str | Path] = []
     with AnnotatedOutput(save) as output:
-        for frame in _frames(detector, sources, failures):
+        for frame in _frames(detector, sources, inputs, failures):
             records.append(_record(frame))
-            output.add(frame.source, frame.number, frame.image, frame.detections)
+            output.add(frame)
     console = Console(markup=False)
     if records:
         console.print(_table(records))
@@ -66,23 +69,30 @@ def detect(
         raise failures[0]
     if failures:
         lines = "".join(f"\n  {error}" for error in failures)
-        raise InputError(f"{len(failures)} of {len(failures) + len(_sources(records))} inputs failed:{lines}")
+        raise InputError(f"{len(failures)} of {len(inputs)} inputs failed:{lines}")
 
 
-def _frames(detector: Detector, sources: list[str], failures: list[EdgeSSDError]) -> Any:
+def _frames(
+    detector: Detector, sources: list[str], inputs: list[str | Path], failures: list[EdgeSSDError]
+) -> Iterator[Frame]:
+    """Yield what is in the sources; `inputs` takes each picture and video, and each source that is neither."""
     for source in sources:
         try:
-            yield from detector.stream(source, failures)
+            items = expand(source)
         except EdgeSSDError as error:  # the source as a whole: an empty folder, say
+            inputs.append(source)
             failures.append(error)
+            continue
+        for item in items:
+            inputs.append(item)
+            yield from detector.stream(item, failures)
 
 
 def _record(frame: Frame) -> dict[str, Any]:
-    return {"source": frame.source, "frame": frame.number, **frame.detections.to_dict()}
-
-
-def _sources(records: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(record["source"] for record in records))
+    place: dict[str, Any] = {"source": frame.source, "frame": frame.number}
+    if frame.time is not None:
+        place["time"] = round(frame.time, 4)
+    return {**place, **frame.detections.to_dict()}
 
 
 def _table(records: list[dict[str, Any]]) -> Table:
@@ -121,10 +131,9 @@ def timing_table(records: list[dict[str, Any]]) -> Table:
 def _csv(records: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["source", "frame", "name", "label", "score", "x1", "y1", "x2", "y2"])
+    writer.writerow(["source", "frame", "time", "name", "label", "score", "x1", "y1", "x2", "y2"])
     for record in records:
+        place = [record["source"], record["frame"], record.get("time")]
         for found in record["objects"]:
-            writer.writerow(
-                [record["source"], record["frame"], found["name"], found["label"], found["score"], *found["box"]]
-            )
+            writer.writerow([*place, found["name"], found["label"], found["score"], *found["box"]])
     return text.getvalue()

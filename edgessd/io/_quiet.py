@@ -28,6 +28,7 @@ _DECODERS = (
     b"libpng ",
     b"imdecode_",
     b"OpenCV(",
+    b"OpenCV: FFMPEG: tag",
     b"INFO: Created TensorFlow Lite XNNPACK delegate",  # not a decoder's, and no complaint either
 )
 
