@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, overload
@@ -26,6 +25,8 @@ from edgessd.results import Detections, class_labels
 from edgessd.runtimes import Runtime, load_runtime
 from edgessd.spec import ModelSpec, Thresholds
 from edgessd.zoo import resolve_model
+
+__all__ = ["Detector", "Frame", "Runtime", "detect"]
 
 
 class Frame(NamedTuple):
@@ -76,7 +77,6 @@ class Detector:
         )
         _check_baked_in(runtime.spec, self.thresholds)
         self._labels = None if classes is None else class_labels(classes, runtime.spec.classes)
-        self._turn = nullcontext() if runtime.thread_safe else threading.Lock()
 
     @classmethod
     def load(
@@ -139,8 +139,7 @@ class Detector:
         loaded = time.perf_counter()
         tensor = preprocess(pixels, self.spec.input)
         prepared = time.perf_counter()
-        with self._turn:
-            outputs = self.runtime.run(tensor[None])
+        outputs = self.runtime.run(tensor[None])
         done = time.perf_counter()
         size = (pixels.shape[1], pixels.shape[0])
         found = postprocess(outputs, self.spec, size, self.thresholds, self._labels)

@@ -13,7 +13,7 @@ from edgessd._cv2 import cv2
 from edgessd.detector import Frame
 from edgessd.draw.detections import draw_detections
 from edgessd.errors import InputError
-from edgessd.io.files import write_bytes_atomic
+from edgessd.io.files import make_folder, write_bytes_atomic
 from edgessd.io.video import VideoWriter, browser_suffix
 
 # What OpenCV writes as it reads; other pictures (GIF, AVIF, ...) get a JPEG.
@@ -32,10 +32,7 @@ class AnnotatedOutput:
         self.written: list[Path] = []
         self._video: tuple[str, VideoWriter] | None = None
         if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(f"folder {folder} cannot be made: {error.strerror}") from None
+            make_folder(folder)
 
     def add(self, frame: Frame) -> None:
         """Draw one picture, or the next frame of a video, and save it. Videos keep their clock and their aspect."""

@@ -18,6 +18,7 @@ from edgessd.cli.export import export
 from edgessd.cli.info import info, models
 from edgessd.cli.qat import qat
 from edgessd.cli.quantize import quantize
+from edgessd.cli.struct_command import PanelCommand
 from edgessd.cli.train import train
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(detect)
-app.command()(camera)
+app.command("camera", cls=PanelCommand)(camera)
 app.command()(info)
 app.command()(models)
 app.command()(doctor)

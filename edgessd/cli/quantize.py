@@ -14,7 +14,7 @@ from rich.table import Table
 
 from edgessd.errors import InputError, ModelError, OptionError, missing_extra
 from edgessd.evaluation.distance import distance
-from edgessd.io.files import check_writable, write_text_atomic
+from edgessd.io.files import check_writable, make_folder, write_text_atomic
 
 SENSITIVITY_PICTURES = 32
 
@@ -46,8 +46,8 @@ def quantize(
     try:
         check_writable(target)
         if sensitivity is not None:
-            sensitivity.mkdir(parents=True, exist_ok=True)
-    except (InputError, OSError) as error:
+            make_folder(sensitivity)
+    except InputError as error:
         raise ModelError(str(error)) from None
     try:
         import torch

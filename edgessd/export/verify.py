@@ -145,7 +145,7 @@ def verify(
     partners, total, difference, counts = 0, 0, 0.0, [0, 0]
     for picture in pictures:
         result = runtime.run(preprocess(picture, spec.input)[None])
-        expected = reference.run(preprocess(picture, reference.spec.input)[None])
+        expected = reference.infer(preprocess(picture, reference.spec.input)[None])
         if isinstance(result, RawOutputs):
             add_differences(sums, result, expected, reference.spec)
         elif isinstance(result, DecodedOutputs):

@@ -13,10 +13,11 @@ from torch import nn
 from edgessd._memory import kept
 from edgessd.errors import OptionError, SpecError
 from edgessd.ops.outputs import RawOutputs
+from edgessd.runtimes.base import Runtime
 from edgessd.spec import ModelSpec
 
 
-class TorchRuntime:
+class TorchRuntime(Runtime):
     """A network in evaluation mode on one device.
 
     model: a network, which is moved to the device, and its spec; `quantization.runtime` loads them from a checkpoint.
@@ -33,6 +34,7 @@ class TorchRuntime:
 
     name = "torch"
     thread_safe = True
+    loads_after_fork = False  # OpenMP waits for threads that the child does not have
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class TorchRuntime:
                 f"{self.spec.input.dtype} in {self.spec.input.layout}: run the exported file instead"
             )
         network.eval()  # a quantised graph's returns None
-        self._network: nn.Module | None = network.to(self.device)
+        self._network = network.to(self.device)
         self._memory = ExitStack()
         self._memory.enter_context(kept(enabled=self.device.type == "cpu"))
         self._dtype = torch.float16 if half else torch.float32
@@ -62,18 +64,16 @@ class TorchRuntime:
         if half or self.device.type != "cpu":
             self.name = f"torch ({self.device.type}{'-fp16' if half else ''})"
 
-    def run(self, batch: NDArray[Any]) -> RawOutputs:
+    def infer(self, batch: NDArray[Any]) -> RawOutputs:
         """Run pictures [B, 3, H, W] float32, normalised as the spec says."""
-        if self._network is None:
-            raise RuntimeError("the runtime is closed")
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(self.device, self._dtype)
             logits, offsets = self._network(x)
         return RawOutputs(logits.float().cpu().numpy(), offsets.float().cpu().numpy())
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the network."""
-        self._network = None
+        del self._network
         self._memory.close()
 
 

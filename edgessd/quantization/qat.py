@@ -32,7 +32,7 @@ from torch import Tensor
 from edgessd.datasets import LabelledSet
 from edgessd.errors import InputError, ModelError, OptionError
 from edgessd.evaluation.distance import Distance, distance
-from edgessd.io.files import atomic_write
+from edgessd.io.files import atomic_write, make_folder
 from edgessd.models.checkpoint import load_checkpoint
 from edgessd.models.runtime import TorchRuntime
 from edgessd.models.ssd import SSD
@@ -379,10 +379,7 @@ class _Run:
             batches = Batches(len(dataset), self.config.batch_size, seed + 7919 * turn, self.epoch)
 
     def _make_folder(self, resume: bool) -> None:
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"the folder {self.out} cannot be made: {error.strerror}") from None
+        make_folder(self.out)
         if not resume and (self.out / STATE).exists():
             raise OptionError(f"{self.out} holds a run already: continue it with --resume, or name another --out")
 

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgessd.errors import ModelError, OptionError, SpecError, missing_extra, printable
+from edgessd.errors import ModelError, OptionError, SpecError, missing_extra, one_line, printable
 from edgessd.io._quiet import quiet_decoders
 from edgessd.model_file.contract import FOREIGN, check_input, check_outputs, to_outputs
 from edgessd.model_file.foreign import Labels, foreign_spec, refuse_labels
 from edgessd.model_file.readers.tflite import Detection, TfliteFile, read_tflite
 from edgessd.model_file.tflite_contract import check_file, output_order
 from edgessd.ops.outputs import FinalOutputs, Outputs
-from edgessd.runtimes.base import LoadOptions
+from edgessd.runtimes.base import LoadOptions, Runtime
 from edgessd.spec import ModelSpec
 
 # Where the interpreter comes from: today's package first, then what older installations have.
 PACKAGES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
 
 
-class LiteRtRuntime:
-    """A TFLite file of any precision and level. One thread at a time may call `run`.
+class LiteRtRuntime(Runtime):
+    """A TFLite file of any precision and level.
 
     threads: of the interpreter; None is its default (one). A file that ends in the class-wise suppression gets one
     where it has more classes than that: with N threads TensorFlow Lite never returns class N (tensorflow#56058).
@@ -38,7 +38,7 @@ class LiteRtRuntime:
     A batch is run picture by picture, because TFLite files have a fixed batch of one.
     """
 
-    thread_safe = False
+    fixed_batch = 1
 
     def __init__(
         self,
@@ -75,10 +75,8 @@ class LiteRtRuntime:
         order = [0, 2, 1, 3] if self.spec.output.level == "nms" else [0, 1]  # locations, classes, scores, count
         check_outputs(self.spec, [self._outputs[position]["shape"] for position in order], path)
 
-    def run(self, batch: NDArray[Any]) -> Outputs:
-        """Run a batch [B, *spec.input.tensor_shape]."""
-        if self._interpreter is None:
-            raise RuntimeError("the runtime is closed")
+    def infer(self, batch: NDArray[Any]) -> Outputs:
+        """Run a batch [B, *spec.input.tensor_shape], picture by picture."""
         answers = [self._one(np.ascontiguousarray(picture)) for picture in batch]
         arrays = [np.concatenate(each) for each in zip(*answers, strict=True)]
         if self.spec.output.level == "nms":
@@ -86,17 +84,14 @@ class LiteRtRuntime:
         return to_outputs(self.spec, arrays)
 
     def _one(self, picture: NDArray[Any]) -> list[NDArray[Any]]:
-        try:
-            self._interpreter.set_tensor(self._input, picture[None])
-            self._interpreter.invoke()
-            answers = [self._interpreter.get_tensor(each["index"]) for each in self._outputs]
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(f"the model cannot be run: {_one_line(error)}") from None
+        self._interpreter.set_tensor(self._input, picture[None])
+        self._interpreter.invoke()
+        answers = [self._interpreter.get_tensor(each["index"]) for each in self._outputs]
         return [_real(answer, each) for answer, each in zip(answers, self._outputs, strict=True)]
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the interpreter."""
-        self._interpreter = None
+        del self._interpreter
 
 
 def load(path: Path, options: LoadOptions) -> LiteRtRuntime:
@@ -139,7 +134,7 @@ def _interpreter(module: Any, path: Path, threads: int | None, providers: str | 
             delegates.append(module.load_delegate(name))
         except (ValueError, OSError, AttributeError) as error:
             raise OptionError(
-                f"delegate {printable(name)!r} cannot be loaded ({_one_line(error) or 'no reason given'}): "
+                f"delegate {printable(name)!r} cannot be loaded ({one_line(error)}): "
                 "give xnnpack, reference or the path of a delegate library"
             ) from None
     try:
@@ -147,7 +142,7 @@ def _interpreter(module: Any, path: Path, threads: int | None, providers: str | 
             interpreter = module.Interpreter(**options, experimental_delegates=delegates or None)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{printable(path)} cannot be loaded by LiteRT: {_one_line(error)}") from None
+        raise ModelError(f"{printable(path)} cannot be loaded by LiteRT: {one_line(error)}") from None
     return interpreter
 
 
@@ -181,7 +176,3 @@ def _whole(values: NDArray[Any], instead: int) -> NDArray[np.int64]:
     good = np.isfinite(values) & (np.abs(values) < 2.0**31)
     whole: NDArray[np.int64] = np.rint(np.where(good, values, instead)).astype(np.int64)
     return whole
-
-
-def _one_line(error: Exception) -> str:
-    return printable(" ".join(str(error).split()))

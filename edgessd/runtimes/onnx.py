@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgessd.errors import DependencyError, ModelError, OptionError, printable
-from edgessd.model_file.contract import check_input, check_names, check_outputs, to_outputs
+from edgessd.model_file.contract import check_batch, check_input, check_names, check_outputs, to_outputs
 from edgessd.model_file.readers.facts import FileFacts
 from edgessd.model_file.readers.onnx import read_onnx
 from edgessd.ops.outputs import Outputs
@@ -30,7 +30,7 @@ AUTOMATIC = ("cuda", "coreml", "xnnpack", "cpu")
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """An ONNX file of any precision and level in onnxruntime. Several threads may call `run` at once.
 
     threads: intra-op threads; None is onnxruntime's default (the physical cores).
@@ -79,17 +79,20 @@ class OnnxRuntime:
         check_outputs(self.spec, [shapes[name] for name in self._outputs], path)
         self._input = inputs[0].name
         batch = inputs[0].shape[0]
-        self._batch = batch if isinstance(batch, int) else None
+        self.fixed_batch = batch if isinstance(batch, int) else None
 
-    def run(self, batch: NDArray[Any]) -> Outputs:
+    def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run a batch [B, *spec.input.tensor_shape]."""
-        if self._batch is not None and len(batch) != self._batch:
-            raise OptionError(f"the model was exported for batches of {self._batch}, not {len(batch)}")
+        check_batch(self.fixed_batch, len(batch))
         return to_outputs(self.spec, self._session.run(self._outputs, {self._input: batch}))
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the session."""
         del self._session
+
+    def reason(self, error: Exception) -> str:
+        """What onnxruntime says, without its codes."""
+        return _first_line(error)
 
 
 def load(path: Path, options: LoadOptions) -> Runtime:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgessd.errors import ModelError, OptionError, SpecError
+from edgessd.errors import EngineError, ModelError, OptionError, SpecError
 from edgessd.models import create_model, save_checkpoint
 from edgessd.models.runtime import TorchRuntime
 from edgessd.quantization.runtime import load_network
@@ -78,7 +78,7 @@ def test_a_closed_runtime_does_not_run(pair):
     runtime = TorchRuntime(pair, device="cpu")
     runtime.close()
     runtime.close()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(EngineError, match="closed"):
         runtime.run(np.zeros((1, 3, 160, 160), np.float32))
 
 

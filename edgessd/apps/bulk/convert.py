@@ -14,7 +14,7 @@ from edgessd.apps.bulk.rows import Row, read_rows
 from edgessd.apps.bulk.storage import Storage
 from edgessd.classes.coco import COCO_CLASSES, COCO_IDS
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
-from edgessd.io.files import atomic_write, writing
+from edgessd.io.files import atomic_write, open_text, write_part
 from edgessd.io.folders import new_folder
 from edgessd.io.remote import url_scheme
 
@@ -58,7 +58,7 @@ def _rows(storage: Storage, manifest: Manifest) -> Iterator[Row]:
 
 def _to_csv(storage: Storage, manifest: Manifest, target: Path) -> Converted:
     pictures = objects = failed = 0
-    with atomic_write(target) as temporary, writing(target), temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(target) as temporary, open_text(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["source", "frame", "name", "label", "score", "x1", "y1", "x2", "y2"])
         for row in _rows(storage, manifest):
@@ -75,7 +75,7 @@ def _to_coco(storage: Storage, manifest: Manifest, target: Path) -> Converted:
     ids = COCO_IDS if classes == COCO_CLASSES else tuple(range(1, len(classes) + 1))
     categories = [{"id": number, "name": name} for number, name in zip(ids, classes, strict=True)]
     pictures = objects = failed = 0
-    with atomic_write(target) as temporary, writing(target), temporary.open("w", encoding="utf-8") as file:
+    with atomic_write(target) as temporary, open_text(temporary) as file:
         file.write('{"categories": ' + json.dumps(categories) + ',\n"images": [')
         for row in _rows(storage, manifest):
             if row.error is not None:
@@ -108,7 +108,7 @@ def _to_yolo(storage: Storage, manifest: Manifest, target: Path) -> Converted:
 
 def _fill_yolo(storage: Storage, manifest: Manifest, folder: Path) -> Converted:
     names = json.dumps(manifest.model.classes, ensure_ascii=False, indent=1)  # JSON is YAML
-    (folder / "data.yaml").write_text(f"path: .\ntrain: images\nval: images\nnames: {names}\n", encoding="utf-8")
+    write_part(folder / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {names}\n")
     labels = folder / "labels"
     labels.mkdir()
     pictures = objects = failed = 0
@@ -130,7 +130,7 @@ def _fill_yolo(storage: Storage, manifest: Manifest, folder: Path) -> Converted:
             f"{(x2 - x1) / row.width:.6f} {(y2 - y1) / row.height:.6f}\n"
             for label, (x1, y1, x2, y2) in zip(row.labels, row.boxes, strict=True)
         ]
-        (labels / f"{stem}.txt").write_text("".join(lines))
+        write_part(labels / f"{stem}.txt", "".join(lines))
     return Converted(pictures, objects, failed)
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from edgessd.errors import InputError
-from edgessd.io.files import check_writable, printable, temporary_beside, writing
+from edgessd.io.files import check_writable, printable, put_in_place, temporary_beside, writing
 from edgessd.io.video import pyav
 from edgessd.io.video.opencv import CODECS, OpenCvEncoder
 from edgessd.io.video.types import Encoder, Image, resized, usable_fps
@@ -40,12 +40,13 @@ class VideoWriter:
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         self.path, self.size, self.count = Path(path), size, 0
-        check_video_target(self.path)
+        place = check_video_target(self.path)
         self._fps = usable_fps(fps)
         self._first = self._time = 0.0
         own = pyav.writes(self.path.suffix.lower())
         # What can be played at any time need not hide.
-        self._file = self.path if own and not self.path.exists() else temporary_beside(self.path)
+        self._file = place if own and not place.exists() else temporary_beside(place)
+        self._finished = self._file == place
         make = pyav.PyAvEncoder if own else OpenCvEncoder
         self._encoder: Encoder | None = None
         try:
@@ -89,11 +90,10 @@ class VideoWriter:
                 return
             if not _playable(self._file):
                 raise InputError(f"cannot write {printable(self.path)}: the video could not be finished (disk full?)")
-            if self._file != self.path:
-                with writing(self.path):
-                    self._file.replace(self.path)
+            if not self._finished:
+                put_in_place(self._file, self.path)
         finally:
-            if self._file != self.path:
+            if not self._finished:
                 self._file.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -105,13 +105,13 @@ class VideoWriter:
         self.close()
 
 
-def check_video_target(path: Path) -> None:
-    """Raise InputError for a suffix that is none of a video, or a missing folder."""
+def check_video_target(path: Path) -> Path:
+    """Return where a video is written, links followed; raise InputError for another suffix or a missing folder."""
     if path.suffix.lower() not in CODECS:
         raise InputError(
             f"{printable(path)}: videos are written as {', '.join(CODECS)}: give the file one of these suffixes"
         )
-    check_writable(path)
+    return check_writable(path)
 
 
 def browser_suffix() -> str:
