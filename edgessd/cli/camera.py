@@ -13,4 +13,4 @@ def run_camera(settings: Settings) -> None:
     run_session(settings)
 
 
-camera = struct_command(Settings, run_camera)
+camera = struct_command(Settings, run_camera, bare="--source")

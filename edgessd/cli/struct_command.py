@@ -11,6 +11,8 @@ import typer
 import typer.core
 from msgspec import Struct
 
+from edgessd.errors import OptionError
+from edgessd.io.remote import shown_url
 from edgessd.options import Field, check, describe, read_toml, to_toml
 
 Settings = TypeVar("Settings", bound=Struct)
@@ -20,7 +22,9 @@ PRINT_CONFIG = typer.Option("--print-config", help="Print the options in force a
 
 
 class PanelCommand(typer.core.TyperCommand):
-    """A command whose help groups the options by their panels, without frames."""
+    """A command whose help groups the options by their panels, without frames. Words too many are its own to refuse."""
+
+    allow_extra_args = True
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each panel."""
@@ -36,14 +40,20 @@ class PanelCommand(typer.core.TyperCommand):
                 formatter.write_dl(records)
 
 
-def struct_command(struct: type[Settings], run: Callable[[Settings], None]) -> Callable[..., None]:
+def struct_command(
+    struct: type[Settings], run: Callable[[Settings], None], bare: str | None = None
+) -> Callable[..., None]:
     """Return a function for `typer.Typer.command` that has the struct's options, and calls `run` with them.
 
     An option's value comes from the command line, else the environment, else the file, else the struct. The name and
-    the help are those of `run`.
+    the help are those of `run`. bare: the flag that a word without one is meant for, as its message says.
     """
 
     def command(context: typer.Context, **_: Any) -> None:
+        if context.args:
+            word = shown_url(context.args[0])
+            use = f": use edgessd {context.command.name} {bare} {word}" if bare else ""
+            raise OptionError(f"{word} stands without an option{use}")
         config: Path | None = context.params["config"]
         values = {} if config is None else read_toml(config, struct)
         values |= given(context, struct)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from edgessd.errors import ModelError, printable
 
-KINDS = {
+FILE_KINDS = {
     "onnx": "an ONNX file",
     "tflite": "a TFLite file",
     "openvino": "an OpenVINO file (.xml)",
@@ -14,10 +15,17 @@ KINDS = {
 }
 ENGINES = {"onnx": ("onnx", "openvino"), "tflite": ("litert",), "openvino": ("openvino",), "torch": ("torch",)}
 """Names of the runtimes that load each kind of file, the usual one first."""
+PACKAGES = {
+    "onnx": ("onnxruntime",),
+    "litert": ("ai_edge_litert", "tflite_runtime", "tensorflow"),
+    "openvino": ("openvino",),
+    "torch": ("torch",),
+}
+"""Packages of which each runtime needs one."""
 
 
 def file_kind(path: Path) -> str:
-    """Return the key of `KINDS` for a file, from its first bytes. Raises ModelError for anything else."""
+    """Return the key of `FILE_KINDS` for a file, from its first bytes. Raises ModelError for anything else."""
     name = printable(path)
     try:
         with path.open("rb") as file:
@@ -47,3 +55,8 @@ def file_kind(path: Path) -> str:
 def runtimes_for(path: str | Path) -> tuple[str, ...]:
     """Return the runtimes that load this kind of file, the usual one first. Raises ModelError."""
     return ENGINES[file_kind(Path(path))]
+
+
+def installed_runtimes_for(path: str | Path) -> tuple[str, ...]:
+    """Return those of `runtimes_for` whose package is installed. Raises ModelError."""
+    return tuple(name for name in runtimes_for(path) if any(find_spec(package) for package in PACKAGES[name]))

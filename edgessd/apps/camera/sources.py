@@ -19,6 +19,7 @@ from edgessd.errors import DependencyError, EdgeSSDError, InputError
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 from edgessd.io.images import Image, load_image
+from edgessd.io.local import local_path
 from edgessd.io.remote import shown_url, url_scheme
 from edgessd.io.sources import expand
 from edgessd.io.video import Decoder, VideoFile, VideoFrame, is_video, open_decoder
@@ -65,6 +66,7 @@ def open_source(source: str, *, timeout: float = 10.0, size: Size | None = None,
     timeout: seconds for an address to answer. size: (width, height); a camera is asked for it, other frames are
     resized. loop: begin again at the end of a file. Raises InputError that says what to try.
     """
+    source = local_path(source)
     opened = _open(source, timeout, size)
     if opened.live:
         return opened

@@ -14,7 +14,6 @@ import numpy as np
 
 from edgessd._cv2 import cv2
 from edgessd.errors import InputError
-from edgessd.io._quiet import quiet_decoders
 from edgessd.io.remote import url_scheme
 from edgessd.io.video.mp4 import read_mp4
 from edgessd.io.video.orient import turned, turned_aspect, turned_size
@@ -132,8 +131,7 @@ class OpenCvEncoder:
             max(1.0, round(rate)),
         ):  # MPEG-4 knows no rate with many decimals; a whole one always works
             self._fps = attempt
-            with quiet_decoders():  # it complains about VP8 in WebM, and writes it
-                self._writer = cv2.VideoWriter(str(path), codec, attempt, self._size)
+            self._writer = cv2.VideoWriter(str(path), codec, attempt, self._size)
             if self._writer.isOpened():
                 return
         raise OSError(f"OpenCV {cv2.__version__} does not write it")

@@ -11,6 +11,7 @@ from typing import Self
 
 from edgessd.errors import InputError
 from edgessd.io.files import printable
+from edgessd.io.local import local_path
 from edgessd.io.remote import shown_url, url_scheme
 from edgessd.io.video import pyav
 from edgessd.io.video.opencv import OpenCvDecoder, open_capture
@@ -33,7 +34,7 @@ class VideoFile:
 
     def __init__(self, source: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
         """Open a video. timeout: seconds to wait for an address to open, and for each of its frames."""
-        text = os.fspath(source)
+        text = local_path(os.fspath(source))
         remote = url_scheme(text) is not None
         self.source = text
         self._name = shown_url(text) if remote else printable(text)

@@ -9,6 +9,7 @@ import urllib.parse
 from pathlib import Path
 
 from edgessd.io.formats import JPEG, sniff
+from edgessd.io.local import local_path
 from edgessd.io.remote import url_scheme
 
 _CONTAINERS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".asf", ".flv", ".3gp", ".ogv")
@@ -44,7 +45,7 @@ def is_stream(source: str | os.PathLike[str]) -> bool:
 
 def is_video(source: str | os.PathLike[str]) -> bool:
     """Whether a path or address names a video: a file by its content, an address by its scheme or suffix."""
-    text = os.fspath(source)
+    text = local_path(os.fspath(source))
     scheme = url_scheme(text)
     if scheme in ("http", "https"):
         return Path(urllib.parse.urlsplit(text).path).suffix.lower() in SUFFIXES
