@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd.errors import EdgeSSDError, OptionError
+from edgessd.io.address import source_name
 from edgessd.io.images import load_image
 from edgessd.io.sources import expand
 from edgessd.io.video import VideoFile, VideoInfo, is_video
@@ -32,8 +33,9 @@ __all__ = ["Detector", "Frame", "Runtime", "detect"]
 class Frame(NamedTuple):
     """One picture of a stream, or one frame of a video.
 
-    source: its name. number: of the frame in its video, from 0. image: uint8 [H, W, 3], BGR. time: seconds since the
-    video's first frame, by the clock of the video; video: what that says about itself. Both are None for a picture.
+    source: the path, or the address as it may be shown: without login and secrets. number: of the frame in its video,
+    from 0. image: uint8 [H, W, 3], BGR. time: seconds since the video's first frame, by the clock of the video;
+    video: what that says about itself. Both are None for a picture.
     """
 
     source: str
@@ -163,12 +165,12 @@ class Detector:
                 if is_video(item):
                     with VideoFile(item) as video:
                         for number, (image, seconds) in enumerate(video):
-                            yield Frame(str(item), number, image, self._one(image), seconds, video.info)
+                            yield Frame(source_name(item), number, image, self._one(image), seconds, video.info)
                 else:
                     started = time.perf_counter()
                     image = load_image(item)
                     elapsed = time.perf_counter() - started
-                    yield Frame(str(item), 0, image, self._one(image, elapsed))
+                    yield Frame(source_name(item), 0, image, self._one(image, elapsed))
             except EdgeSSDError as error:
                 if failures is None:
                     raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from edgessd._cv2 import cv2
 from edgessd.detector import Frame
 from edgessd.draw.detections import draw_detections
 from edgessd.errors import InputError
+from edgessd.io.address import file_name
 from edgessd.io.files import make_folder, write_bytes_atomic
 from edgessd.io.video import VideoWriter, browser_suffix
 
@@ -30,7 +30,7 @@ class AnnotatedOutput:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.written: list[Path] = []
-        self._video: tuple[str, VideoWriter] | None = None
+        self._video: VideoWriter | None = None
         if folder is not None:
             make_folder(folder)
 
@@ -38,26 +38,23 @@ class AnnotatedOutput:
         """Draw one picture, or the next frame of a video, and save it. Videos keep their clock and their aspect."""
         if self.folder is None:
             return
-        source, image, detections, video = frame.source, frame.image, frame.detections, frame.video
-        drawn = draw_detections(
-            image, detections.boxes, detections.labels, detections.scores, detections.names, copy=False
-        )
-        if video is None:
+        found = frame.detections
+        drawn = draw_detections(frame.image, found.boxes, found.labels, found.scores, found.names, copy=False)
+        if frame.video is None:
             self._close_video()
-            self._write_picture(self._target(source, _SUFFIXES, ".jpg"), drawn)
+            self._write_picture(self._target(frame.source, _SUFFIXES, ".jpg"), drawn)
             return
-        if self._video is None or self._video[0] != source:
+        if self._video is None or frame.number == 0:
             self._close_video()
-            target = self._target(source, set(), browser_suffix())
-            writer = VideoWriter(target, fps=video.fps, size=drawn.shape[1::-1], pixel_aspect=video.pixel_aspect)
-            self._video = (source, writer)
+            target, video = self._target(frame.source, set(), browser_suffix()), frame.video
+            size = (drawn.shape[1], drawn.shape[0])
+            self._video = VideoWriter(target, fps=video.fps, size=size, pixel_aspect=video.pixel_aspect)
             self.written.append(target)
-        self._video[1].write(drawn, frame.time)
+        self._video.write(drawn, frame.time)
 
     def _target(self, source: str, suffixes: set[str], default: str) -> Path:
         assert self.folder is not None
-        name = Path(unquote(urlsplit(source).path) if "://" in source else source).name or "picture"
-        path = Path(name)
+        path = Path(file_name(source))
         suffix = path.suffix.lower() if path.suffix.lower() in suffixes else default
         number, target = 1, self.folder / f"{path.stem}{suffix}"
         while target in self.written:
@@ -76,7 +73,7 @@ class AnnotatedOutput:
 
     def _close_video(self) -> None:
         if self._video is not None:
-            self._video[1].close()
+            self._video.close()
             self._video = None
 
     def __enter__(self) -> AnnotatedOutput:

@@ -16,14 +16,15 @@ import numpy as np
 from edgessd._cv2 import cv2
 from edgessd.apps.camera import demo
 from edgessd.errors import DependencyError, EdgeSSDError, InputError
+from edgessd.io.address import shown_source, url_scheme
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 from edgessd.io.images import Image, load_image
 from edgessd.io.local import local_path
-from edgessd.io.remote import shown_url, url_scheme
 from edgessd.io.sources import expand
 from edgessd.io.video import Decoder, VideoFile, VideoFrame, is_video, open_decoder
 from edgessd.io.video.opencv import OpenCvDecoder, open_capture
+from edgessd.masking import masked_properties
 
 Size = tuple[int, int]
 _FOLDER_FPS = 5.0  # of a video made of the pictures of a folder
@@ -157,7 +158,7 @@ class PictureSource(_Plain):
     fps = _FOLDER_FPS
 
     def __init__(self, source: str, size: Size | None = None) -> None:
-        self.name = printable(source)
+        self.name = shown_source(source)
         pictures = [path for path in expand(source) if not is_video(path)]
         if not pictures:
             raise InputError(f"{self.name}: only videos match this pattern: name one of them")
@@ -283,7 +284,7 @@ def _open_camera(number: int, size: Size | None) -> FrameSource:
 
 
 def _open_pipeline(pipeline: str, size: Size | None) -> FrameSource:
-    name = printable(pipeline, 60)
+    name = printable(masked_properties(pipeline), 60)
     if not re.search(r"GStreamer:\s*YES", cv2.getBuildInformation()):
         raise DependencyError(
             f"{name}: this OpenCV was built without GStreamer (the wheels of pip are): use the system's own "
@@ -298,7 +299,7 @@ def _open_pipeline(pipeline: str, size: Size | None) -> FrameSource:
 
 
 def _open_stream(address: str, timeout: float, size: Size | None) -> FrameSource:
-    name = shown_url(address)
+    name = shown_source(address)
     try:
         return LiveSource(open_decoder(address, timeout=timeout, live=True), name, size)
     except InputError as error:

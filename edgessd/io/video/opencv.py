@@ -14,7 +14,7 @@ import numpy as np
 
 from edgessd._cv2 import cv2
 from edgessd.errors import InputError
-from edgessd.io.remote import url_scheme
+from edgessd.io.address import Address, url_scheme
 from edgessd.io.video.mp4 import read_mp4
 from edgessd.io.video.orient import turned, turned_aspect, turned_size
 from edgessd.io.video.types import Image, VideoInfo, resized, square_size, usable_fps
@@ -28,13 +28,15 @@ _LONGEST_REPEAT = 250  # frames
 def open_capture(source: str | int, *, timeout: float = 10.0) -> cv2.VideoCapture:
     """Open a camera (by number), a video file or the address of a stream; ask `isOpened` whether it worked.
 
-    timeout: seconds for opening an address and for each of its frames, where FFmpeg reads it.
+    timeout: seconds for opening an address and for each of its frames, where FFmpeg reads it. Raises InputError for
+    an address that is none.
     """
     if isinstance(source, int):
         return cv2.VideoCapture(source)
     if url_scheme(source) is None:
         # An absolute path, so that a name with a colon is not taken for an FFmpeg protocol.
         return cv2.VideoCapture(str(Path(source).absolute()))
+    source = Address.parse(source).with_login
     milliseconds = max(1, int(timeout * 1000))
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
     try:

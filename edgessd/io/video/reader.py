@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from edgessd.errors import InputError
+from edgessd.io.address import Address, source_name, url_scheme
 from edgessd.io.files import printable
 from edgessd.io.local import local_path
-from edgessd.io.remote import shown_url, url_scheme
 from edgessd.io.video import pyav
 from edgessd.io.video.opencv import OpenCvDecoder, open_capture
 from edgessd.io.video.types import Decoder, StreamClock, VideoFrame
@@ -25,8 +25,8 @@ class VideoFile:
         ...     for image, seconds in video:  # image: uint8 [H, W, 3], BGR
         ...         ...
 
-    source: the path or address. info: size, frame rate and length as announced (`VideoInfo`). index: number of
-    frames read so far.
+    source: the path, or the address as it may be shown. info: size, frame rate and length as announced
+    (`VideoInfo`). index: number of frames read so far.
 
     Opening raises InputError for a file that is missing, empty or no video. Iterating yields all frames that can be
     read, and then raises InputError when the end is missing.
@@ -36,8 +36,8 @@ class VideoFile:
         """Open a video. timeout: seconds to wait for an address to open, and for each of its frames."""
         text = local_path(os.fspath(source))
         remote = url_scheme(text) is not None
-        self.source = text
-        self._name = shown_url(text) if remote else printable(text)
+        self.source = source_name(text)
+        self._name = printable(self.source)
         if not remote:
             _check_file(text, self._name)
         try:
@@ -90,7 +90,7 @@ def open_decoder(source: str, *, timeout: float = 10.0, live: bool = False) -> D
     remote = url_scheme(source) is not None
     if pyav.available():
         # An absolute path, so that a name with a colon is not taken for one of FFmpeg's protocols.
-        where = source if remote else f"file:{Path(source).absolute()}"
+        where = Address.parse(source).with_login if remote else f"file:{Path(source).absolute()}"
         return pyav.PyAvDecoder(where, timeout=timeout if remote else None, live=live)
     return OpenCvDecoder(open_capture(source, timeout=timeout), None if remote else source)
 

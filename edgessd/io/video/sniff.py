@@ -8,9 +8,9 @@ import re
 import urllib.parse
 from pathlib import Path
 
+from edgessd.io.address import url_scheme
 from edgessd.io.formats import JPEG, sniff
 from edgessd.io.local import local_path
-from edgessd.io.remote import url_scheme
 
 _CONTAINERS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".asf", ".flv", ".3gp", ".ogv")
 _STREAMED = (".ts", ".mts", ".m2ts", ".vob", ".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg")
