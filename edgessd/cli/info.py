@@ -149,6 +149,7 @@ def _show(console: Console, spec: ModelSpec, path: Path) -> None:
         "file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)",
         "input": f"{tensor.dtype} {tensor.layout}: {', '.join(steps)}",
         "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}",
+        "category ids": "" if spec.category_ids is None else ", ".join(map(str, spec.category_ids)),
         "priors": "inside the graph"
         if spec.priors == UNKNOWN_PRIORS
         else f"{spec.priors.count}, rule {spec.priors.rule}, {len(spec.priors.levels)} levels",
@@ -173,7 +174,8 @@ def _show(console: Console, spec: ModelSpec, path: Path) -> None:
     if source.metrics:
         rows["metrics"] = ", ".join(f"{key} {value:g}" for key, value in source.metrics.items())
     for key, value in rows.items():
-        table.add_row(key, value)
+        if value:
+            table.add_row(key, value)
     console.print(table)
 
 
