@@ -22,13 +22,13 @@ from typing import Any
 from turns import median_milliseconds
 
 from edgessd import Detector
+from edgessd.apps.benchmark.tables import markdown_table
 from edgessd.datasets.load import load_dataset
 from edgessd.errors import EdgeSSDError
 from edgessd.evaluation import detect_all, evaluate
 from edgessd.evaluation.protocols import under_protocol
 from edgessd.export.formats import export_model
 from edgessd.io.files import atomic_write, write_text_atomic
-from edgessd.io.markdown import markdown_table
 from edgessd.models import load_checkpoint
 from edgessd.quantization import calibration_pictures, quantize
 from edgessd.runtimes import load_runtime

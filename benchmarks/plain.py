@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 import openvino
 
-from edgessd.io.markdown import markdown_table
+from edgessd.apps.benchmark.tables import markdown_table
 
 Run = Callable[[], Any]
 

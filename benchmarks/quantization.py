@@ -26,6 +26,7 @@ import torch
 from turns import median_milliseconds
 
 from edgessd import Detector, zoo
+from edgessd.apps.benchmark.tables import markdown_table
 from edgessd.datasets import load_coco
 from edgessd.errors import EdgeSSDError
 from edgessd.evaluation.coco import coco_ap
@@ -35,7 +36,6 @@ from edgessd.export import export_model
 from edgessd.export.formats import open_source
 from edgessd.export.verify import verify
 from edgessd.io.files import atomic_write, write_text_atomic
-from edgessd.io.markdown import markdown_table
 from edgessd.io.sources import expand
 from edgessd.models import create_model
 from edgessd.models.ssd import SSD

@@ -260,7 +260,7 @@ class Detections:
 
     def draw(self, image: Any) -> NDArray[np.uint8]:
         """Return a copy of the picture, [H, W, 3] BGR, with boxes and labels. `image`: anything `load_image` takes."""
-        from edgessd.io.draw import draw_detections
+        from edgessd.draw.detections import draw_detections
         from edgessd.io.images import load_image
 
         return draw_detections(load_image(image), self.boxes, self.labels, self.scores, self.names)

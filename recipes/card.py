@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from edgessd import Detections, Detector, zoo
 from edgessd._cv2 import cv2
+from edgessd.apps.benchmark.tables import markdown_table
 from edgessd.datasets.load import load_dataset
 from edgessd.evaluation import Evaluation, detect_all, evaluate
 from edgessd.evaluation.plots import write_plots
 from edgessd.evaluation.protocols import under_protocol
 from edgessd.io.files import write_bytes_atomic, write_text_atomic
 from edgessd.io.images import load_image
-from edgessd.io.markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

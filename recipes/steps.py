@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from edgessd.apps.benchmark.tables import markdown_table
 from edgessd.export import export_model
 from edgessd.export.checked import export_checked
 from edgessd.io.files import write_text_atomic
-from edgessd.io.markdown import markdown_table
 from edgessd.quantization import load_quantized, save_quantized
 
 

@@ -35,7 +35,8 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "core",
         (
-            ("io", "pictures, videos,", "files, drawing"),
+            ("io", "pictures, videos,", "addresses, files"),
+            ("draw", "boxes, labels,", "sheets of priors"),
             ("ops", "priors, preprocess,", "decode, suppression"),
             ("runtimes", "one file per engine:", "onnx, litert, ..."),
             ("datasets", "VOC, COCO, YOLO,", "doctor"),

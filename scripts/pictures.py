@@ -15,9 +15,9 @@ from pathlib import Path
 import edgessd
 from edgessd import zoo
 from edgessd._cv2 import cv2
-from edgessd.apps.camera.app import app as camera
+from edgessd.cli.app import app as edgessd_command
+from edgessd.draw.priors import draw_priors
 from edgessd.io.files import write_bytes_atomic
-from edgessd.io.prior_sheet import draw_priors
 from edgessd.io.video import VideoFile
 from edgessd.ops.priors import PUBLISHED
 
@@ -37,7 +37,7 @@ def camera_frame() -> bytes:
         video = Path(folder) / "clip.mp4"
         arguments = ["--source", "demo", "--no-window", "--drawing", "own", "--max-frames", str(CAMERA_FRAME + 1)]
         with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-            camera([*arguments, "--output", str(video)])
+            edgessd_command(["camera", *arguments, "--output", str(video)])
         with VideoFile(video) as frames:
             frame = list(frames)[CAMERA_FRAME]
     return _encoded(frame, ".jpg")

@@ -10,6 +10,7 @@ from edgessd import __version__
 from edgessd.cli.benchmark import benchmark
 from edgessd.cli.bulk import bulk
 from edgessd.cli.bundle import bundle
+from edgessd.cli.camera import camera
 from edgessd.cli.detect import detect
 from edgessd.cli.doctor import doctor
 from edgessd.cli.evaluate import evaluate
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(detect)
+app.command()(camera)
 app.command()(info)
 app.command()(models)
 app.command()(doctor)

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from edgessd.cli import options
+from edgessd.cli.annotated import AnnotatedOutput
 from edgessd.detector import Detector, Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import write_bytes_atomic, write_text_atomic
-from edgessd.io.save import AnnotatedOutput
 
 STAGES = ("read", "preprocess", "run", "postprocess")
 

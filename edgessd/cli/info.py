@@ -15,10 +15,10 @@ from edgessd._cv2 import cv2
 from edgessd.cli import options
 from edgessd.detector import Detector
 from edgessd.detector import read_spec as read_spec_file
+from edgessd.draw.priors import draw_priors
 from edgessd.errors import DependencyError, OptionError, SpecError, did_you_mean
 from edgessd.io.files import write_bytes_atomic
 from edgessd.io.images import load_image
-from edgessd.io.prior_sheet import draw_priors
 from edgessd.model_file import describe, read_facts, read_spec
 from edgessd.model_file import validate as hold_to_contract
 from edgessd.ops.priors import PUBLISHED, kept_count

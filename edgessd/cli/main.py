@@ -3,6 +3,6 @@
 from edgessd.cli.run import run
 
 
-def main() -> None:
-    """Run the `edgessd` command."""
-    run("edgessd.cli.app")
+def main(*command: str) -> None:
+    """Run the `edgessd` command with its arguments, behind the words of `command` where there are some."""
+    run("edgessd.cli.app", *command)

@@ -12,10 +12,11 @@ import typer
 from edgessd.errors import EdgeSSDError
 
 
-def run(module: str) -> NoReturn:
-    """Run the typer app `module.app` and exit: 0; 2 with one line on stderr for our errors; 130 after Ctrl-C.
+def run(module: str, *first: str) -> NoReturn:
+    """Run the typer app `module.app` with `first` and the arguments of the line, and exit.
 
-    The module is imported here, so that a missing system library is one of those errors, too.
+    The exit code is 0; 2, with one line on stderr, for our errors; 130 after Ctrl-C. The module is imported here,
+    so that a missing system library is one of those errors, too.
     `--debug` anywhere on the line shows the traceback of our errors as well. Any other exception
     is a fault of edgessd and shows its traceback.
     """
@@ -23,7 +24,7 @@ def run(module: str) -> NoReturn:
     debug = len(arguments) != len(sys.argv) - 1
     try:
         app: typer.Typer = importlib.import_module(module).app
-        app(args=arguments)
+        app(args=[*first, *arguments], prog_name="edgessd")
     except EdgeSSDError as error:
         if debug:
             raise

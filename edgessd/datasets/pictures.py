@@ -12,10 +12,8 @@ from pathlib import Path, PurePosixPath
 from edgessd.errors import InputError
 from edgessd.io import formats
 from edgessd.io.files import printable
+from edgessd.io.formats import SUFFIXES
 from edgessd.io.images import load_image
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp")
-"""Suffixes of pictures in data sets; where two files differ only in it, the earlier one is taken."""
 
 _HEAD = 1 << 16
 

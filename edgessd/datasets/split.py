@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from edgessd.datasets.pictures import SUFFIXES, read_text
+from edgessd.datasets.pictures import read_text
 from edgessd.datasets.records import Record
 from edgessd.errors import InputError, OptionError
+from edgessd.io.formats import SUFFIXES
 
 
 class NoSplitError(InputError):

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 JPEG, PNG, WEBP, GIF, BMP = "JPEG", "PNG", "WebP", "GIF", "BMP"
 TIFF, AVIF, JP2, PNM = "TIFF", "AVIF", "JPEG 2000", "PNM"
 
-_COMMON = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".dib")
-SUFFIXES = frozenset((*_COMMON, ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"))
-"""Suffixes, in lower case, of the files that a folder of pictures is searched for."""
+_SUFFIXES = ".jpg .jpeg .jpe .jfif .png .webp .avif .gif .bmp .dib .tif .tiff .jp2 .ppm .pgm .pbm .pnm"
+SUFFIXES = tuple(_SUFFIXES.split())
+"""Suffixes, in lower case, of pictures in folders; a name without one stands for the file whose suffix comes first."""
 
 _MAGIC = (
     (b"\xff\xd8\xff", JPEG),

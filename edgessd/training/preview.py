@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
 from edgessd.datasets import LabelledSet
+from edgessd.draw.detections import draw_detections
 from edgessd.errors import InputError
-from edgessd.io.draw import draw_detections
 from edgessd.io.images import load_image
 from edgessd.spec import InputSpec, ModelSpec
 from edgessd.training.augment import PRESETS, Augmentation, augment

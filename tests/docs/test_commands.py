@@ -8,14 +8,13 @@ import tomllib
 import pytest
 import typer
 
-from edgessd.apps.camera.app import app as camera_app
 from edgessd.cli.app import app as edgessd_app
 
 from .blocks import ROOT, all_blocks, commands, inline_code, ours, pages
 
 BLOCKS = all_blocks()
 GROUP = typer.main.get_command(edgessd_app)
-CAMERA = typer.main.get_command(camera_app)
+CAMERA = GROUP.commands["camera"]
 # Options of other programs that the running text names.
 OTHERS = {
     "--cpu",

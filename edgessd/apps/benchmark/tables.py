@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -118,6 +118,16 @@ def to_markdown(report: Report) -> str:
     if report.settings:
         lines.append(f"- {_settings(report)}")
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table with a column for each key, in the order in which the keys come up; what a row lacks is empty."""
+    headings = list(dict.fromkeys(key for row in rows for key in row))
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
+    for row in rows:
+        cells = (str(row.get(key, "")).replace("|", "\\|") for key in headings)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def to_csv(report: Report) -> str:

@@ -1,6 +1,6 @@
-"""`python -m edgessd.apps.camera`."""
+"""`python -m edgessd.apps.camera`: `edgessd camera`."""
 
-from edgessd.cli.run import run
+from edgessd.cli.main import main
 
 if __name__ == "__main__":
-    run("edgessd.apps.camera.app")
+    main("camera")

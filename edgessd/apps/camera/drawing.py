@@ -10,10 +10,10 @@ import numpy as np
 
 from edgessd.apps.camera.counters import Shape
 from edgessd.apps.camera.pipeline import Result
+from edgessd.draw.detections import Rect, class_color, draw_detections, draw_label, label_height
+from edgessd.draw.text import text_width
 from edgessd.errors import missing_extra
-from edgessd.io.draw import Rect, class_color, draw_detections, draw_label, label_height
 from edgessd.io.images import Image
-from edgessd.io.text import text_width
 
 Style = Literal["own", "supervision"]
 
@@ -33,7 +33,7 @@ def open_drawing(style: Style | None = None) -> Drawing:
 
 
 class OwnDrawing:
-    """`edgessd.io.draw`: no other package, and labels that make room for each other."""
+    """`edgessd.draw.detections`: no other package, and labels that make room for each other."""
 
     def draw(self, image: Image, result: Result, avoid: Sequence[Rect]) -> Image:
         """Draw boxes and labels into `image`."""

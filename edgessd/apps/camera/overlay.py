@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from edgessd._cv2 import cv2
-from edgessd.io.draw import Rect
+from edgessd.draw.detections import Rect
+from edgessd.draw.text import put_text, text_width
 from edgessd.io.images import Image
-from edgessd.io.text import put_text, text_width
 
 _WHITE = (255, 255, 255)
 _GREY = (205, 205, 205)

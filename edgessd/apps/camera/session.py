@@ -32,7 +32,7 @@ from edgessd.apps.camera.sources import FrameSource, open_source
 from edgessd.apps.camera.tracking import Tracker
 from edgessd.apps.camera.view import View
 from edgessd.apps.camera.window import why_no_window
-from edgessd.cli import options
+from edgessd.detector import Detector
 from edgessd.errors import InputError
 from edgessd.results import class_labels
 
@@ -234,14 +234,19 @@ def _open_source(settings: Settings, size: tuple[int, int] | None) -> FrameSourc
 
 def _load(settings: Settings, known: dict[str, str], first: str) -> Engine:
     return Engine(
-        lambda file, runtime: options.load_detector(
-            file, runtime, settings.threads, settings.spec, settings.score_threshold, classes=settings.classes
+        lambda file, runtime: Detector.load(
+            file,
+            runtime,
+            settings.threads,
+            spec=settings.spec,
+            score_threshold=settings.score_threshold,
+            classes=settings.classes,
         ),
         known,
         first,
         runtime=settings.runtime,
         threads=settings.threads,
-        classes=options.class_list(settings.classes),
+        classes=settings.classes,
     )
 
 

@@ -13,14 +13,13 @@ from edgessd.apps.camera.events import Action
 from edgessd.apps.camera.frame_log import check_log_target
 from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.apps.camera.mqtt_address import MqttAddress, is_topic
-from edgessd.cli import options
 from edgessd.errors import OptionError, printable
 from edgessd.io.video import check_video_target
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of the command, by their names there (`edgessd.apps.camera.app`)."""
+    """The options of the command, by their names there (`edgessd.cli.camera`)."""
 
     source: str
     size: str | None
@@ -35,7 +34,7 @@ class Settings:
     threads: int | None
     spec: Path | None
     score_threshold: float | None
-    classes: str | None
+    classes: list[str] | None
     output: Path | None
     window: bool | None
     json_file: str | None
@@ -45,7 +44,7 @@ class Settings:
     track: bool
     line: list[str] | None
     zone: list[str] | None
-    on_detect: str | None
+    on_detect: list[str] | None
     cooldown: float
     webhook: str | None
     execute: str | None
@@ -123,10 +122,9 @@ class Settings:
                 if value is not None:
                     raise OptionError(f"{option} needs --on-detect CLASS: say what is an event")
             return []
-        names = options.class_list(self.on_detect)
-        if not names:
+        if not self.on_detect:
             raise OptionError("--on-detect needs the name of a class")
-        return names
+        return self.on_detect
 
     def link(self) -> MqttLink | None:
         """The connection to a broker, not started yet."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from edgessd._cv2 import cv2
 from edgessd.datasets.doctor.check import Checkup
 from edgessd.datasets.problems import Problem
+from edgessd.draw.text import put_text, text_width
 from edgessd.errors import InputError
 from edgessd.io.files import printable
 from edgessd.io.images import load_image
-from edgessd.io.text import put_text, text_width
 
 TILE, CAPTION, GAP = 360, 46, 10
 RED, GREY, INK, PAPER = (40, 30, 230), (190, 190, 190), (40, 40, 40), (255, 255, 255)

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from edgessd.apps.benchmark.records import Report, read_report
-from edgessd.apps.benchmark.tables import print_report, to_csv, to_markdown
+from edgessd.apps.benchmark.tables import markdown_table, print_report, to_csv, to_markdown
 from edgessd.errors import InputError
 
 
@@ -94,3 +94,13 @@ def test_a_file_that_is_no_report_is_refused(tmp_path, text):
 def test_an_empty_report_is_printed(make_report):
     assert "Cortex" in printed(make_report(), 80)
     assert to_csv(Report()).count("\n") == 1
+
+
+def test_every_key_is_a_column_and_what_is_missing_is_empty():
+    rows = [{"name": "a", "ms": 1.5}, {"name": "b|c", "note": None}]
+    assert markdown_table(rows).splitlines() == [
+        "| name | ms | note |",
+        "|---|---|---|",
+        "| a | 1.5 |  |",
+        "| b\\|c |  | None |",
+    ]

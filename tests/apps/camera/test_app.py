@@ -14,8 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from edgessd._cv2 import cv2
-from edgessd.apps.camera.app import app
-from edgessd.cli import options
+from edgessd.cli.app import app
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError
 from edgessd.io.video import VideoFile, VideoWriter
@@ -29,9 +28,7 @@ ANSWERS = [("cat", 0.9, (0.1, 0.2, 0.5, 0.8)), ("dog", 0.7, (0.5, 0.5, 0.9, 0.9)
 def fake_detector(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(
-        options, "load_detector", lambda *_, **__: Detector(FakeRuntime(ANSWERS, classes=("cat", "dog")))
-    )
+    monkeypatch.setattr(Detector, "load", lambda *_, **__: Detector(FakeRuntime(ANSWERS, classes=("cat", "dog"))))
 
 
 @pytest.fixture
@@ -45,7 +42,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def camera(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["camera", *[str(argument) for argument in arguments]])
 
 
 def count_frames(path: Path) -> int:
@@ -125,7 +122,7 @@ def test_failure_of_ours_keeps_what_was_found_and_is_not_hidden(
                 raise ZeroDivisionError("a fault")
             return super().run(batch)
 
-    monkeypatch.setattr(options, "load_detector", lambda *_, **__: Detector(Breaks(ANSWERS, classes=("cat", "dog"))))
+    monkeypatch.setattr(Detector, "load", lambda *_, **__: Detector(Breaks(ANSWERS, classes=("cat", "dog"))))
     result = camera("--source", clip, "--output", tmp_path / "o.mp4", "--json", tmp_path / "o.json", "--no-window")
     assert isinstance(result.exception, ZeroDivisionError)
     assert count_frames(tmp_path / "o.mp4") == len(json.loads((tmp_path / "o.json").read_text())["frames"]) == 4
@@ -221,7 +218,6 @@ def test_lost_source_is_an_error_after_its_retries(mjpeg: Any, tmp_path: Path, m
 
 SLOW = """
 import sys, time
-from edgessd.cli import options
 from edgessd.detector import Detector
 from edgessd.runtimes.fake import FakeRuntime
 
@@ -232,9 +228,9 @@ class Slow(FakeRuntime):
             print("running", flush=True)
         return super().run(batch)
 
-options.load_detector = lambda *_, **__: Detector(Slow([("cat", 0.9, (0.1, 0.2, 0.5, 0.8))], classes=("cat",)))
+Detector.load = lambda *_, **__: Detector(Slow([("cat", 0.9, (0.1, 0.2, 0.5, 0.8))], classes=("cat",)))
 from edgessd.cli.run import run
-run("edgessd.apps.camera.app")
+run("edgessd.cli.app", "camera")
 """
 
 

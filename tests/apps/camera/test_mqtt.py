@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from edgessd.apps.camera import home_output, mqtt_address
-from edgessd.apps.camera.app import app
 from edgessd.apps.camera.home_assistant import Topics, discovery
 from edgessd.apps.camera.home_output import HomeAssistantOutput
 from edgessd.apps.camera.jpeg import decode_jpeg
 from edgessd.apps.camera.mqtt_address import MqttAddress, own_topic, topic_level
 from edgessd.apps.camera.presence import Presence
+from edgessd.cli.app import app
 from edgessd.errors import OptionError
 
 PERSON = ("person", 0.9, (10, 20, 30, 60))
@@ -82,7 +82,7 @@ def test_password_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: py
     ],
 )
 def test_options_that_do_not_go_together(line: list[str], part: str) -> None:
-    result = CliRunner().invoke(app, line)
+    result = CliRunner().invoke(app, ["camera", *line])
     assert isinstance(result.exception, OptionError) and part in str(result.exception)
 
 

@@ -205,7 +205,7 @@ def test_core_alone_runs_the_camera(tmp_path: Path) -> None:
     script = f"import sys\nfor name in {extras}: sys.modules[name] = None\n" + (
         "import importlib.util\nfind = importlib.util.find_spec\n"
         f"importlib.util.find_spec = lambda name, *a: None if name in {extras} else find(name, *a)\n"
-        "from edgessd.cli.run import run\nrun('edgessd.apps.camera.app')\n"
+        "from edgessd.cli.run import run\nrun('edgessd.cli.app', 'camera')\n"
     )
     arguments = ["--source", "demo", "--max-frames", "3", "-o", "out.mp4", "--no-window"]
 

@@ -10,8 +10,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgessd.apps.camera.engine import Engine
 from edgessd.apps.camera.jpeg import encode_jpeg
+from edgessd.draw.detections import draw_detections
 from edgessd.errors import EdgeSSDError
-from edgessd.io.draw import draw_detections
 from edgessd.io.images import load_image
 
 MAX_CAMERAS = 4

@@ -12,7 +12,7 @@ from edgessd.apps.camera.engine import Engine
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.recorder import Recorder
 from edgessd.detector import Detector
-from edgessd.io.draw import draw_detections
+from edgessd.draw.detections import draw_detections
 from edgessd.runtimes.fake import FakeRuntime
 
 # The web view is an extra; with the core install alone there is nothing here to test.

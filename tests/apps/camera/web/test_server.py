@@ -366,7 +366,7 @@ def test_without_its_packages_the_web_view_names_the_command() -> None:
 
 def test_camera_without_extras_imports_none_of_them() -> None:
     script = (
-        "import sys, edgessd.apps.camera.app\n"
+        "import sys, edgessd.cli.camera, edgessd.apps.camera.session\n"
         "print([name for name in ('starlette', 'uvicorn', 'websockets', 'supervision', 'trackers', 'paho', 'torch')"
         " if name in sys.modules])"
     )

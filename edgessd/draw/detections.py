@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
-from edgessd.io.text import Color, put_text, text_width
+from edgessd.draw.text import Color, put_text, text_width
 
 Rect = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels, the last two exclusive
 

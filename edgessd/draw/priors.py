@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
-from edgessd.io.draw import class_color
+from edgessd.draw.detections import class_color
 from edgessd.spec import PriorLevel, PriorSpec
 
 PANEL = 320

@@ -3,8 +3,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edgessd.io.draw import class_color, draw_detections, text_color
-from edgessd.io.text import put_text, text_width
+from edgessd.draw.detections import class_color, draw_detections, text_color
+from edgessd.draw.text import put_text, text_width
 
 EMPTY = np.zeros((0, 4), np.float32)
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
+from edgessd.draw.detections import draw_detections
 from edgessd.errors import InputError
-from edgessd.io.draw import draw_detections
 from edgessd.io.files import write_bytes_atomic
 from edgessd.io.sources import is_video
 from edgessd.io.video import VideoWriter, open_capture, usable_fps

@@ -1,4 +1,4 @@
-"""The command: boxes on a camera, a video or a stream."""
+"""`edgessd camera`: boxes on a camera, a video or a stream, live."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgessd.apps.camera.session import run_session
 from edgessd.apps.camera.settings import Settings
 from edgessd.cli import options
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SOURCE = "Source"
 _OUTPUT = "Output"
@@ -20,7 +17,6 @@ _EVENTS = "Events"
 _WEB = "Web view"
 
 
-@app.command()
 def camera(
     source: Annotated[
         str,
@@ -160,4 +156,8 @@ def camera(
     ] = None,
 ) -> None:
     """Detect objects on a camera, a video or a stream, live. q or Esc in the window, or Ctrl-C, ends it."""
-    run_session(Settings(**locals()))
+    given = dict(locals())
+    lists = {name: options.class_list(given[name]) for name in ("classes", "on_detect")}
+    from edgessd.apps.camera.session import run_session  # here, because it takes a while
+
+    run_session(Settings(**{**given, **lists}))

@@ -1,0 +1,1 @@
+"""Drawing on pictures: detections, text, and a sheet of the priors."""
