@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from edgessd.errors import InputError, printable
+
+MAX_CLASSES = 32_768
+Label = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class ObjectRecord(Struct, kw_only=True):
     """One object: label, score 0..1, box (x1, y1, x2, y2) in pixels, and the class's name."""
 
-    label: int
+    label: Label
     score: float
     box: tuple[float, float, float, float]
     name: str | None = None
@@ -38,8 +41,8 @@ class PictureRecord(Struct, kw_only=True):
         classes = self.classes if self.classes is not None else None if given is None else tuple(given)
         if classes is None:
             last = max((each.label for each in self.objects), default=-1)
-            if last >= 32_768:
-                raise InputError(f"a detection has label {last}: labels lie below 32768")
+            if last >= MAX_CLASSES:
+                raise InputError(f"a detection has label {last}: labels lie below {MAX_CLASSES}")
             named = {each.label: each.name for each in self.objects if each.name is not None}
             classes = tuple(named.get(label, f"N/A {label}") for label in range(last + 1))
         elif given is not None and classes != tuple(given):

@@ -98,7 +98,7 @@ class Detections:
             yield Detection(tuple(box), score, label, name)
 
     @overload
-    def __getitem__(self, place: SupportsIndex) -> Detection: ...
+    def __getitem__(self, place: SupportsIndex) -> Detection: ...  # type: ignore[overload-overlap]
     @overload
     def __getitem__(self, place: slice | Sequence[int] | Sequence[bool] | NDArray[Any]) -> Detections: ...
 
@@ -198,17 +198,24 @@ class Detections:
         return document
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any], classes: Sequence[str] | None = None) -> Detections:
+    def from_dict(
+        cls,
+        document: Mapping[str, Any],
+        classes: Sequence[str] | None = None,
+        category_ids: Sequence[int] | None = None,
+    ) -> Detections:
         """Make detections of what `to_dict` returned, or of its JSON; other keys, such as `source`, are passed over.
 
-        classes: the model's, where the document has none. Without both they are known as far as the objects name them,
-        and the others are called `N/A 3` and the like.
+        classes, category_ids: the model's, where the document has none. Without any the classes are known as far as
+        the objects name them, and the others are called `N/A 3` and the like.
         Raises InputError for what is no such document, or has another name for a label.
         """
-        return cls.from_record(read_record(document), classes)
+        return cls.from_record(read_record(document), classes, category_ids)
 
     @classmethod
-    def from_record(cls, record: PictureRecord, classes: Sequence[str] | None = None) -> Detections:
+    def from_record(
+        cls, record: PictureRecord, classes: Sequence[str] | None = None, category_ids: Sequence[int] | None = None
+    ) -> Detections:
         """Make detections of a record whose types are checked already; see `from_dict`."""
         objects = record.objects
         return cls(
@@ -218,7 +225,7 @@ class Detections:
             record.class_names(classes),
             (record.width, record.height),
             record.milliseconds,
-            record.category_ids,
+            record.category_ids if record.category_ids is not None else _ids(category_ids),
         )
 
     def to_json(self) -> str:
@@ -281,6 +288,8 @@ def _size(size: Sequence[SupportsIndex]) -> tuple[int, int]:
         width, height = map(index, size)
     except (TypeError, ValueError):
         raise InputError(f"image_size must be (width, height) in pixels, not {printable(size, 40)}") from None
+    if min(width, height) < 1:
+        raise InputError(f"image_size must be (width, height) in pixels, not {width}x{height}")
     return width, height
 
 

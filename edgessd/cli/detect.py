@@ -56,7 +56,13 @@ def detect(
     if timings and records:
         console.print(timing_table(records))
     if json_file is not None:
-        document = {"model": detector.spec.name, "results": records, "failures": [str(error) for error in failures]}
+        document = {
+            "model": detector.spec.name,
+            "classes": detector.spec.classes,
+            "category_ids": detector.spec.category_ids,
+            "results": records,
+            "failures": [str(error) for error in failures],
+        }
         write_text_atomic(json_file, json.dumps(document, indent=1) + "\n")
     if csv_file is not None:
         write_bytes_atomic(csv_file, _csv(records).encode())
@@ -78,7 +84,7 @@ def _frames(detector: Detector, sources: list[str], failures: list[EdgeSSDError]
 
 
 def _record(frame: Frame) -> dict[str, Any]:
-    return {"source": frame.source, "frame": frame.number, **frame.detections.to_dict()}
+    return {"source": frame.source, "frame": frame.number, **frame.detections.to_dict(classes=False)}
 
 
 def _sources(records: list[dict[str, Any]]) -> list[str]:

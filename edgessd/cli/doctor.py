@@ -12,8 +12,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edgessd._cv2 import cv2
-from edgessd.cli import options
 from edgessd.classes.class_map import ClassMap
+from edgessd.cli import options
 from edgessd.datasets.doctor import Checkup, PriorReport, examine, fit_priors, repair
 from edgessd.datasets.doctor.histograms import histograms
 from edgessd.datasets.doctor.prior_fit import MATCH, input_boxes

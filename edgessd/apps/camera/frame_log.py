@@ -61,7 +61,7 @@ def frame_entry(result: Result, *, live: bool = False) -> dict[str, Any]:
 
     time: seconds in the file; of a live source the date and time of day, in UTC.
     """
-    objects = result.detections.to_dict()["objects"]
+    objects = result.detections.to_dict(classes=False)["objects"]
     for each, number in zip(objects, result.ids, strict=False):
         each["id"] = number
     stamp = result.frame.stamp
