@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, overload
@@ -19,13 +18,16 @@ from edgessd.errors import EdgeSSDError, OptionError
 from edgessd.io.images import load_image
 from edgessd.io.sources import expand, is_video
 from edgessd.io.video import VideoFile
+from edgessd.model_file.foreign import Labels
+from edgessd.model_file.read import read_spec_json
 from edgessd.ops.postprocess import postprocess
 from edgessd.ops.preprocess import preprocess
 from edgessd.results import Detections
 from edgessd.runtimes import Runtime, load_runtime
-from edgessd.runtimes.base import Labels
 from edgessd.spec import ModelSpec, Thresholds
 from edgessd.zoo import resolve_model
+
+__all__ = ["Detector", "Frame", "Runtime", "detect"]
 
 
 class Frame(NamedTuple):
@@ -70,7 +72,6 @@ class Detector:
         )
         _check_baked_in(runtime.spec, self.thresholds)
         self._labels = None if classes is None else class_labels(classes, runtime.spec.classes)
-        self._turn = nullcontext() if runtime.thread_safe else threading.Lock()
 
     @classmethod
     def load(
@@ -94,7 +95,7 @@ class Detector:
         `load_runtime` for runtime, threads and providers, and the constructor for the rest.
         """
         if spec is not None and not isinstance(spec, ModelSpec):
-            spec = read_spec(spec)
+            spec = read_spec_json(spec)
         engine = load_runtime(
             resolve_model(model, runtime),
             runtime=runtime,
@@ -133,8 +134,7 @@ class Detector:
         loaded = time.perf_counter()
         tensor = preprocess(pixels, self.spec.input)
         prepared = time.perf_counter()
-        with self._turn:
-            outputs = self.runtime.run(tensor[None])
+        outputs = self.runtime.run(tensor[None])
         done = time.perf_counter()
         size = (pixels.shape[1], pixels.shape[0])
         found = postprocess(outputs, self.spec, size, self.thresholds, self._labels)
@@ -205,14 +205,6 @@ def _cached_detector(model: str | Path | None, options: dict[str, Any]) -> Detec
                 _cache.pop(next(iter(_cache)))
             _cache[key] = Detector.load(model, **options)
         return _cache[key]
-
-
-def read_spec(path: str | Path) -> ModelSpec:
-    """Read a spec from a JSON file."""
-    try:
-        return ModelSpec.from_json(Path(path).read_bytes())
-    except OSError as error:
-        raise OptionError(f"spec file {path} cannot be read: {error.strerror}") from None
 
 
 def _milliseconds(seconds: float) -> float:

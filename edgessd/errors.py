@@ -4,7 +4,8 @@
     |-- InputError        a picture, video, folder, URL or array cannot be used
     |-- OptionError       an option, name or combination of them is not valid
     |-- ModelError        a model file cannot be read, or is not of a kind edgessd runs
-    |   `-- SpecError     the description inside a model file is missing or wrong
+    |   |-- SpecError     the description inside a model file is missing or wrong
+    |   `-- EngineError   an engine failed while it ran a model, or can run it no longer
     |-- DeviceError       another machine cannot be reached, or cannot do what it is asked
     |-- DownloadError     a weights file could not be fetched or does not have its checksum
     `-- DependencyError   an optional package or a system library is missing
@@ -40,6 +41,10 @@ class SpecError(ModelError):
     """The description (`ModelSpec`) inside a model file is missing, damaged or does not fit it."""
 
 
+class EngineError(ModelError):
+    """An engine failed while it ran a model, or can run it no longer: it was closed, or its process was forked."""
+
+
 class DeviceError(EdgeSSDError):
     """Another machine (a board, a phone) cannot be reached, or cannot do what it is asked."""
 
@@ -61,6 +66,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def missing_extra(package: str, extra: str) -> DependencyError:
     """Return the error for an optional package that is not installed, with the pip command."""
     return DependencyError(f"{package} is not installed: pip install 'edgessd[{extra}]'")
+
+
+def one_line(error: BaseException) -> str:
+    """Return what another library says of its error as one line of printable text, its type where it says nothing."""
+    return printable(" ".join(str(error).split()) or type(error).__name__)
 
 
 # Line breaks and control characters, ASCII and Unicode (C1, LS, PS, changes of direction), and lone surrogates

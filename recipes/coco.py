@@ -25,12 +25,12 @@ from edgessd import Detector, __version__
 from edgessd.datasets import load_coco
 from edgessd.evaluation.coco import coco_ap
 from edgessd.evaluation.detections import detect_all
+from edgessd.evaluation.distance import distance
 from edgessd.evaluation.protocols import under_protocol
 from edgessd.io.sources import expand
 from edgessd.models.checkpoint import load_checkpoint, save_checkpoint
 from edgessd.models.weights import tensorflow_ssdlite
 from edgessd.quantization import calibration_pictures, quantize, save_quantized
-from edgessd.quantization.distance import distance
 from edgessd.quantization.qat import STATE, QatConfig, qat
 from edgessd.runtimes import load_runtime
 from edgessd.spec import Provenance
@@ -93,7 +93,7 @@ def away(model: Path, start: Path, args: argparse.Namespace) -> dict[str, float]
     """Distance of a file to the float network, on the pictures of --coco or of the calibration."""
     pictures = [Path(str(each)) for each in expand(args.coco[1] if args.coco else args.calibration)]
     found = distance(
-        load_runtime(model, threads=args.threads), load_checkpoint(start), pictures[: QUICK if args.quick else None]
+        load_runtime(model, threads=args.threads), load_runtime(start), pictures[: QUICK if args.quick else None]
     )
     return {"rms_boxes": round(found.boxes, 4), "rms_scores": round(found.scores, 4)}
 

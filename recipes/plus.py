@@ -46,8 +46,8 @@ from edgessd.evaluation.protocols import under_protocol
 from edgessd.io.images import load_image
 from edgessd.models import SSD, create_model, load_checkpoint
 from edgessd.models.checkpoint import save_checkpoint
+from edgessd.models.runtime import TorchRuntime
 from edgessd.ops.priors import explicit_priors, prior_boxes, tensorflow_priors
-from edgessd.runtimes.torch import TorchRuntime
 from edgessd.spec import InputSpec, ModelSpec, PriorSpec
 from edgessd.training.augment import PRESETS, Augmentation, augment
 from edgessd.training.data import normalize

@@ -30,7 +30,11 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     (
         "core",
-        (("detector", "the line above,", "and nothing else"), ("evaluation", "VOC and COCO figures,", "plots, errors")),
+        (
+            ("detector", "the line above,", "and nothing else"),
+            ("validation", "a model file", "against its contract"),
+            ("evaluation", "VOC and COCO figures,", "plots, errors"),
+        ),
     ),
     (
         "core",
@@ -48,7 +52,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("spec", "what a model file", "says about itself"),
             ("results", "Detections", ""),
-            ("model_file", "reads and validates", "model files"),
+            ("model_file", "reads and checks", "model files"),
             ("classes", "names, COCO's ids", ""),
             ("errors", "one line each,", "with the way out"),
         ),

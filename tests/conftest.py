@@ -12,6 +12,12 @@ if find_spec("torch") is None:
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of tests need not outlive a power cut; a real fsync takes 10 ms and more."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def shared() -> Path:
     """Data and weights of development, beside the project; a user does not have them."""

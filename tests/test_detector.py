@@ -1,5 +1,4 @@
 import threading
-import time
 
 import msgspec
 import numpy as np
@@ -118,29 +117,6 @@ def test_stream_over_a_video_gives_every_frame(tmp_path):
     writer.release()
     frames = list(fake().stream(path))
     assert [frame.number for frame in frames] == list(range(12))
-
-
-def test_a_runtime_that_is_not_thread_safe_is_called_by_one_thread_at_a_time():
-    class Careful(FakeRuntime):
-        thread_safe = False
-        inside = most = 0
-
-        def run(self, batch):
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-            time.sleep(0.005)
-            self.inside -= 1
-            return super().run(batch)
-
-    runtime = Careful()
-    detector = Detector(runtime)
-    threads = [threading.Thread(target=detector, args=(BLANK,)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert runtime.most == 1
-    assert runtime.calls == 8
 
 
 def test_the_bundled_model_finds_what_is_on_the_bundled_photos():

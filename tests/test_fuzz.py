@@ -17,12 +17,12 @@ import pytest
 
 from edgessd import zoo
 from edgessd.errors import EdgeSSDError
-from edgessd.runtimes.readers.facts import FileFacts
-from edgessd.runtimes.readers.onnx import parse_onnx
-from edgessd.runtimes.readers.openvino import parse_openvino
-from edgessd.runtimes.readers.safetensors import parse_header
-from edgessd.runtimes.readers.tflite import parse_tflite
-from edgessd.runtimes.stranger import foreign_spec
+from edgessd.model_file.foreign import foreign_spec
+from edgessd.model_file.readers.facts import FileFacts
+from edgessd.model_file.readers.onnx import parse_onnx
+from edgessd.model_file.readers.openvino import parse_openvino
+from edgessd.model_file.readers.safetensors import parse_header
+from edgessd.model_file.readers.tflite import parse_tflite
 from edgessd.spec import ModelSpec
 
 DATA = Path(__file__).parent / "data"

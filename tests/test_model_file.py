@@ -8,8 +8,9 @@ import pytest
 from edgessd import zoo
 from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError, OptionError, SpecError
-from edgessd.model_file import read_facts, read_spec, validate
+from edgessd.model_file import read_facts, read_spec
 from edgessd.spec import OutputSpec, QuantizationSpec, Thresholds
+from edgessd.validation import validate
 
 DATA = __import__("pathlib").Path(__file__).parent / "data"
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgessd._cv2 import cv2
 from edgessd.draw.detections import draw_detections
 from edgessd.errors import InputError
-from edgessd.io.files import write_bytes_atomic
+from edgessd.io.files import make_folder, write_bytes_atomic
 from edgessd.io.sources import is_video
 from edgessd.io.video import VideoWriter, open_capture, usable_fps
 from edgessd.results import Detections
@@ -33,10 +33,7 @@ class AnnotatedOutput:
         self.written: list[Path] = []
         self._video: tuple[str, VideoWriter] | None = None
         if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(f"folder {folder} cannot be made: {error.strerror}") from None
+            make_folder(folder)
 
     def add(self, source: str, number: int, image: NDArray[np.uint8], detections: Detections) -> None:
         """Draw one picture, or the next frame of a video, and save it."""

@@ -14,15 +14,14 @@ from edgessd import zoo
 from edgessd._cv2 import cv2
 from edgessd.cli import options
 from edgessd.detector import Detector
-from edgessd.detector import read_spec as read_spec_file
 from edgessd.draw.priors import draw_priors
 from edgessd.errors import DependencyError, OptionError, SpecError, did_you_mean
 from edgessd.io.files import write_bytes_atomic
 from edgessd.io.images import load_image
-from edgessd.model_file import describe, read_facts, read_spec
-from edgessd.model_file import validate as hold_to_contract
+from edgessd.model_file import describe, read_facts, read_spec, read_spec_json
 from edgessd.ops.priors import PUBLISHED, kept_count
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, PriorSpec
+from edgessd.validation import validate as hold_to_contract
 
 
 def info(
@@ -48,7 +47,7 @@ def info(
         _validate(console, path)
         return
     try:
-        described = read_spec_file(spec) if spec is not None else read_spec(path, labels)
+        described = read_spec_json(spec) if spec is not None else read_spec(path, labels)
     except SpecError:
         _show_tensors(console, path)
         raise

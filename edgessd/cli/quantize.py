@@ -13,7 +13,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edgessd.errors import InputError, ModelError, OptionError, missing_extra
-from edgessd.io.files import check_writable, write_text_atomic
+from edgessd.evaluation.distance import distance
+from edgessd.io.files import check_writable, make_folder, write_text_atomic
 
 SENSITIVITY_PICTURES = 32
 
@@ -45,13 +46,14 @@ def quantize(
     try:
         check_writable(target)
         if sensitivity is not None:
-            sensitivity.mkdir(parents=True, exist_ok=True)
-    except (InputError, OSError) as error:
+            make_folder(sensitivity)
+    except InputError as error:
         raise ModelError(str(error)) from None
     try:
         import torch
 
         from edgessd.models.checkpoint import load_checkpoint
+        from edgessd.models.runtime import TorchRuntime
         from edgessd.quantization import (
             calibrate,
             calibration_pictures,
@@ -60,7 +62,6 @@ def quantize(
             round_adaptively,
             save_quantized,
         )
-        from edgessd.quantization.distance import distance
         from edgessd.quantization.recipe import is_quantized
         from edgessd.quantization.sensitivity import draw
         from edgessd.quantization.sensitivity import sensitivity as measure
@@ -102,7 +103,11 @@ def quantize(
         with console.status(f"rounding weights {count}"):
             round_adaptively(network, pictures)
     save_quantized(target, network)
-    away = distance((network.graph, network.spec), (model, spec), list(pictures.paths[:SENSITIVITY_PICTURES]))
+    away = distance(
+        TorchRuntime((network.graph, network.spec)),
+        TorchRuntime((model, spec)),
+        list(pictures.paths[:SENSITIVITY_PICTURES]),
+    )
     console.print(
         f"distance to the float network: boxes {away.boxes:.3f} (offsets, score > 0.3), scores {away.scores:.3f} "
         "(> 0.05), RMS",

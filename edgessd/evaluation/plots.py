@@ -13,7 +13,7 @@ from edgessd.evaluation.errors import KINDS, MULTIPLES, GroupCurve
 from edgessd.evaluation.report import ClassResult, Evaluation
 from edgessd.evaluation.sensitivity import Sensitivity
 from edgessd.evaluation.voc import Curve
-from edgessd.io.files import atomic_write, writing
+from edgessd.io.files import atomic_write, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,8 +38,7 @@ def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
         import matplotlib.figure  # noqa: F401
     except ImportError:
         raise missing_extra("matplotlib", "train") from None
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     sheets = {
         "precision_recall.png": precision_recall_sheet(evaluation),
         "confusion.png": confusion_sheet(evaluation),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from edgessd.errors import InputError, ModelError, OptionError, did_you_mean
 from edgessd.evaluation.report import METRICS
 from edgessd.export.formats import export_model, open_source
 from edgessd.export.verify import LIMITS, Report, check, verify, write_report
-from edgessd.io.files import check_writable, writing
+from edgessd.io.files import check_writable, put_in_place, scratch_folder
 from edgessd.models.ssd import SSD
 
 
@@ -47,8 +46,8 @@ def export_checked(
         raise ModelError(str(error)) from None
     say("reading the checkpoint")
     network, spec = open_source(source)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem[:40]}.") as folder:
-        file = Path(folder) / target.name
+    with scratch_folder(target) as folder:
+        file = folder / target.name
         say("writing the file")
         written = export_model((network, spec) if isinstance(network, SSD) else network, file, **options)
         report = None
@@ -61,8 +60,7 @@ def export_checked(
             report = verify(file, reference, images=images, limits=limits, data=data, split=split, metric=metric)
             write_report(target, report)
             check(report)
-        with writing(target):
-            for part in (file.with_suffix(".bin"), file):
-                if part.exists():
-                    part.replace(target.with_suffix(part.suffix))
+        for part in (file.with_suffix(".bin"), file):
+            if part.exists():
+                put_in_place(part, target.with_suffix(part.suffix))
     return report

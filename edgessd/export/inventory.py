@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError
-from edgessd.runtimes.kinds import file_kind
+from edgessd.io.files import scratch_folder
+from edgessd.model_file.kinds import file_kind
 
 # Steps between the integer and the float part; neither.
 _BORDERS = ("QuantizeLinear", "DequantizeLinear", "QUANTIZE", "DEQUANTIZE", "Convert", "Reorder")
@@ -106,8 +106,8 @@ def _onnx(path: Path) -> list[_Op]:
     import onnx
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder:
-        optimized = Path(folder) / "optimized.onnx"
+    with scratch_folder() as folder:
+        optimized = folder / "optimized.onnx"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.optimized_model_filepath = str(optimized)

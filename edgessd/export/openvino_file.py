@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from edgessd._openvino import import_openvino
 from edgessd.errors import InputError, ModelError
 from edgessd.export.onnx_int8 import input_zero_point_into_bias
-from edgessd.io.files import check_writable, temporary_beside, writing
+from edgessd.io.files import check_writable, put_in_place, scratch_folder, writing
 from edgessd.spec import METADATA_KEY, ModelSpec
 
 MODEL_API_NAMES = {"boxes": "bboxes"}
@@ -29,8 +28,8 @@ def write_openvino(proto: Any, spec: ModelSpec, path: Path) -> None:
     openvino = import_openvino()
     if spec.precision == "int8":
         input_zero_point_into_bias(proto)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
+    with scratch_folder(path) as folder:
+        file = folder / "model.onnx"
         file.write_bytes(proto.SerializeToString())
         try:
             model = openvino.Core().read_model(str(file))
@@ -80,18 +79,15 @@ def _save(openvino: Any, model: Any, path: Path, *, half: bool) -> None:
     """Both files beside their places first, then the weights, then the graph that needs them."""
     weights = path.with_suffix(".bin")
     try:
-        check_writable(path)
         check_writable(weights)
-        temporary = temporary_beside(path)
-        with writing(path):
+        check_writable(path)
+        with scratch_folder(path) as folder, writing(path, folder):
+            made = folder / "model.xml"
             try:
-                openvino.save_model(model, str(temporary), compress_to_fp16=half)
-                temporary.with_suffix(".bin").replace(weights)
-                temporary.replace(path)
+                openvino.save_model(model, str(made), compress_to_fp16=half)
             except RuntimeError as error:
                 raise ModelError(f"cannot write {path}: {str(error).splitlines()[0][:200]}") from None
-            finally:
-                temporary.unlink(missing_ok=True)
-                temporary.with_suffix(".bin").unlink(missing_ok=True)
+            put_in_place(made.with_suffix(".bin"), weights)
+            put_in_place(made, path)
     except InputError as error:
         raise ModelError(str(error)) from None

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torch import nn
 
 from edgessd.errors import InputError, ModelError, missing_extra
 from edgessd.export.job import Job, bytes_input
-from edgessd.io.files import write_bytes_atomic
+from edgessd.io.files import scratch_folder, write_bytes_atomic
 from edgessd.models.ssd import SSD
 from edgessd.quantization.capture import inference_copy
 from edgessd.quantization.quiet import quiet
@@ -93,8 +92,8 @@ def _convert(network: nn.Module, spec: ModelSpec, *, quantized: bool) -> bytes:
     wrapper = litert_torch.to_channel_last_io(network, args=[0])
     wrapper.training = False
     example = torch.zeros(1, *spec.input.tensor_shape)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.tflite"
+    with scratch_folder() as folder:
+        file = folder / "model.tflite"
         try:
             with _silent():
                 litert_torch.convert(wrapper, (example,), **options).export(str(file))

@@ -17,21 +17,22 @@ from edgessd.detector import Detector
 from edgessd.errors import InputError, ModelError
 from edgessd.evaluation import evaluate
 from edgessd.evaluation.detections import detect_all
+from edgessd.evaluation.distance import Distance, add_differences, summed
 from edgessd.evaluation.protocols import under_protocol
 from edgessd.evaluation.report import Metric
 from edgessd.export.inventory import inventory
 from edgessd.io.files import write_text_atomic
 from edgessd.io.images import load_image
 from edgessd.io.sources import expand
+from edgessd.models.runtime import TorchRuntime
 from edgessd.ops.boxes import decode, iou_matrix
 from edgessd.ops.outputs import DecodedOutputs, RawOutputs
 from edgessd.ops.postprocess import Found, postprocess
 from edgessd.ops.preprocess import preprocess
 from edgessd.ops.priors import inside_mask, prior_boxes
 from edgessd.ops.scores import class_scores
-from edgessd.quantization.distance import Distance, add_differences, summed
+from edgessd.quantization.runtime import load_network
 from edgessd.runtimes import load_runtime
-from edgessd.runtimes.torch import TorchRuntime
 
 SUFFIX = ".verify.json"
 TIMED_RUNS = 20
@@ -61,7 +62,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """What was measured.
 
     rms_logits, rms_offsets: relative to the RMS of the checkpoint's outputs (level `raw`; `decoded`: of scores and
-    boxes; None for `nms`). rms_boxes, rms_scores: see `quantization.distance.Distance`. agreement: detections that
+    boxes; None for `nms`). rms_boxes, rms_scores: see `evaluation.distance.Distance`. agreement: detections that
     have a partner (same class, IoU >= 0.5) on the other side, as a share of all of both sides; 1 where neither finds
     any. detections: of the checkpoint and of the file. score_difference: mean over partners. milliseconds: median of
     one run of the network by the number of threads. integer_share and what follows: see `inventory`. accuracy: of
@@ -136,7 +137,7 @@ def verify(
     pictures = [load_image(item) for item in expand(images if images is not None else zoo.photos())]
     if not pictures:
         raise InputError(f"{images} holds no pictures to compare the file on")
-    reference = TorchRuntime(checkpoint)
+    reference = TorchRuntime(checkpoint if isinstance(checkpoint, tuple) else load_network(checkpoint))
     runtime = load_runtime(path, threads=1)
     spec = runtime.spec
     bounds = limits or LIMITS[spec.precision]
@@ -144,7 +145,7 @@ def verify(
     partners, total, difference, counts = 0, 0, 0.0, [0, 0]
     for picture in pictures:
         result = runtime.run(preprocess(picture, spec.input)[None])
-        expected = reference.run(preprocess(picture, reference.spec.input)[None])
+        expected = reference.infer(preprocess(picture, reference.spec.input)[None])
         if isinstance(result, RawOutputs):
             add_differences(sums, result, expected, reference.spec)
         elif isinstance(result, DecodedOutputs):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgessd.errors import InputError, printable
-from edgessd.io.files import writing
+from edgessd.io.files import followed, sync_tree, temporary_beside, writing
 
 
 @contextmanager
@@ -19,14 +18,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises InputError where `folder` cannot be made, or is there and not empty.
     """
     check_new(folder)
-    with writing(folder):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+    target = followed(folder).absolute()
+    temporary = temporary_beside(target)
+    with writing(folder, temporary):
+        temporary.mkdir()
         try:
             yield temporary
-            temporary.chmod(0o755)
-            if folder.exists():
-                folder.rmdir()
-            temporary.replace(folder)
+            sync_tree(temporary)
+            if target.exists():
+                target.rmdir()
+            temporary.replace(target)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -34,7 +35,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 def check_new(folder: Path) -> None:
     """Raise InputError where a folder cannot be made, or is there and not empty."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    with writing(folder):
+        taken = folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+    if taken:
         raise InputError(f"{printable(folder)} is already there: give -o a new folder, or remove it first")
-    if not folder.absolute().parent.is_dir():
-        raise InputError(f"cannot write {printable(folder)}: there is no folder {printable(folder.absolute().parent)}")
+    above = followed(folder).absolute().parent
+    if not above.is_dir():
+        raise InputError(f"cannot write {printable(folder)}: there is no folder {printable(above)}")

@@ -1,6 +1,6 @@
 """Quantisation: int8 networks from float ones, by calibration (PTQ) or with training (QAT).
 
-Names are imported when they are first asked for: folding batch norm does not need torchao.
+Names are imported when they are first asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgessd.quantization.calibration import Calibration, calibration_pictures
-    from edgessd.quantization.fold import fold_batch_norm
     from edgessd.quantization.network import (
         QuantizedNetwork,
         calibrate,
@@ -28,7 +27,6 @@ __all__ = [
     "calibrate",
     "calibration_pictures",
     "equalize",
-    "fold_batch_norm",
     "load_quantized",
     "prepare_network",
     "quantize",
@@ -42,7 +40,6 @@ _HOMES = {
     "calibrate": "network",
     "calibration_pictures": "calibration",
     "equalize": "network",
-    "fold_batch_norm": "fold",
     "load_quantized": "network",
     "prepare_network": "network",
     "quantize": "network",

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgessd.errors import OptionError
+from edgessd.models.fold import fold_batch_norm
 from edgessd.models.ssd import SSD
-from edgessd.quantization.fold import fold_batch_norm
 from edgessd.quantization.quiet import quiet
 from edgessd.spec import ModelSpec
 

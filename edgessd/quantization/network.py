@@ -20,13 +20,13 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgessd.errors import InputError, ModelError, SpecError
+from edgessd.evaluation.distance import BOX_SCORE, SCORE
 from edgessd.io.files import atomic_write
 from edgessd.models.ssd import SSD, build_ssd
 from edgessd.quantization import pt2e
 from edgessd.quantization.adaptive import round_adaptively as round_graph
 from edgessd.quantization.calibration import Calibration
 from edgessd.quantization.capture import capture, center_input, split_activations
-from edgessd.quantization.distance import BOX_SCORE, SCORE
 from edgessd.quantization.equalization import equalize as equalize_graph
 from edgessd.quantization.quantizer import LOGIT_FLOOR, MOVES, annotator
 from edgessd.quantization.recipe import RECIPE_KEY, Recipe

@@ -31,13 +31,14 @@ from torch import Tensor
 
 from edgessd.datasets import LabelledSet
 from edgessd.errors import InputError, ModelError, OptionError
-from edgessd.io.files import atomic_write
+from edgessd.evaluation.distance import Distance, distance
+from edgessd.io.files import atomic_write, make_folder
 from edgessd.models.checkpoint import load_checkpoint
+from edgessd.models.runtime import TorchRuntime
 from edgessd.models.ssd import SSD
 from edgessd.quantization import pt2e
 from edgessd.quantization.calibration import Calibration, calibration_pictures, hashed
 from edgessd.quantization.capture import inference_copy
-from edgessd.quantization.distance import Distance, distance
 from edgessd.quantization.network import (
     QuantizedNetwork,
     calibrate,
@@ -297,7 +298,9 @@ class _Run:
         round_adaptively(rounded, self.calibration)
         converted = rounded.converted(batch="dynamic", fold=True)
         away = distance(
-            (converted, self.network.spec), (self.float_network, self.float_spec), list(self.held_out.paths)
+            TorchRuntime((converted, self.network.spec)),
+            TorchRuntime((self.float_network, self.float_spec)),
+            list(self.held_out.paths),
         )
         row |= {"rms_boxes": away.boxes, "rms_scores": away.scores}
         value = -_judge(away)
@@ -376,10 +379,7 @@ class _Run:
             batches = Batches(len(dataset), self.config.batch_size, seed + 7919 * turn, self.epoch)
 
     def _make_folder(self, resume: bool) -> None:
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"the folder {self.out} cannot be made: {error.strerror}") from None
+        make_folder(self.out)
         if not resume and (self.out / STATE).exists():
             raise OptionError(f"{self.out} holds a run already: continue it with --resume, or name another --out")
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgessd.evaluation.distance import add_differences, summed
 from edgessd.io.images import load_image
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.preprocess import preprocess
 from edgessd.quantization import pt2e
-from edgessd.quantization.distance import add_differences, summed
 from edgessd.quantization.network import QuantizedNetwork
 from edgessd.quantization.quantizer import CONVOLUTIONS, module_of
 

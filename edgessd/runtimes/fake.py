@@ -13,12 +13,13 @@ from edgessd.ops.boxes import encode, iou_matrix, to_xyxy
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.priors import prior_boxes, tensorflow_priors
 from edgessd.ops.scores import logit
+from edgessd.runtimes.base import Runtime
 from edgessd.spec import InputSpec, ModelSpec
 
 Answer = tuple[str, float, tuple[float, float, float, float]]
 
 
-class FakeRuntime:
+class FakeRuntime(Runtime):
     """Answers every picture with the same objects, through the real decode and suppression.
 
     answers: (class name, score, (x1, y1, x2, y2) in units of the picture) each.
@@ -51,11 +52,8 @@ class FakeRuntime:
             self._logits[best, class_labels([name], self.spec.classes)[0]] = logit(score)
             self._offsets[best] = encode(target, priors[best : best + 1], self.spec.coder)[0]
 
-    def run(self, batch: NDArray[Any]) -> RawOutputs:
+    def infer(self, batch: NDArray[Any]) -> RawOutputs:
         """Return the same outputs for each picture of the batch."""
         self.calls += 1
         count = len(batch)
         return RawOutputs(np.stack([self._logits] * count), np.stack([self._offsets] * count))
-
-    def close(self) -> None:
-        """Nothing to free."""

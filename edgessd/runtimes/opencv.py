@@ -9,21 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
-from edgessd.errors import ModelError, OptionError, printable
+from edgessd.errors import ModelError, one_line, printable
+from edgessd.model_file.contract import check_batch, check_input, check_names, check_outputs, to_outputs
+from edgessd.model_file.readers.facts import FileFacts
 from edgessd.ops.outputs import Outputs
-from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
-from edgessd.runtimes.readers.facts import FileFacts
+from edgessd.runtimes.base import Runtime
 from edgessd.spec import ModelSpec
 
 
-class OpenCvRuntime:
-    """An ONNX file with a fixed batch of one, in `cv2.dnn`. One thread at a time may call `run`.
+class OpenCvRuntime(Runtime):
+    """An ONNX file with a fixed batch of one, in `cv2.dnn`.
 
     facts: of the file. spec: instead of the one inside. threads: OpenCV has them for the whole process, so that the
     last one to say a number is heard; None leaves them.
     """
 
-    thread_safe = False
+    fixed_batch = 1
 
     def __init__(
         self, path: Path, facts: FileFacts, *, spec: ModelSpec | None = None, threads: int | None = None
@@ -39,23 +40,15 @@ class OpenCvRuntime:
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
-            raise ModelError(f"{printable(path)} cannot be loaded by OpenCV: {_reason(error)}") from None
+            raise ModelError(f"{printable(path)} cannot be loaded by OpenCV: {one_line(error)}") from None
 
-    def run(self, batch: NDArray[Any]) -> Outputs:
+    def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run a batch [1, *spec.input.tensor_shape]."""
-        if len(batch) != 1:
-            raise OptionError(f"the model was exported for batches of 1, not {len(batch)}")
-        try:
-            self._net.setInput(np.ascontiguousarray(batch))
-            answers = self._net.forward(list(self.spec.output.names))
-        except cv2.error as error:
-            raise ModelError(f"the model cannot be run: {_reason(error)}") from None
+        check_batch(self.fixed_batch, len(batch))
+        self._net.setInput(np.ascontiguousarray(batch))
+        answers = self._net.forward(list(self.spec.output.names))
         return to_outputs(self.spec, [np.array(answer) for answer in answers])
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the network."""
         del self._net
-
-
-def _reason(error: Exception) -> str:
-    return printable(" ".join(str(error).split()))

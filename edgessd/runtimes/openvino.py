@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 
 from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.model_file.contract import check_batch, check_input, check_names, check_outputs, to_outputs
+from edgessd.model_file.kinds import file_kind
+from edgessd.model_file.readers.onnx import read_onnx
+from edgessd.model_file.readers.openvino import read_openvino, weights_path
 from edgessd.ops.outputs import Outputs
 from edgessd.runtimes._saturation import needs_exact
-from edgessd.runtimes.contract import check_input, check_names, check_outputs, to_outputs
-from edgessd.runtimes.kinds import file_kind
-from edgessd.runtimes.readers.onnx import read_onnx
-from edgessd.runtimes.readers.openvino import read_openvino, weights_path
+from edgessd.runtimes.base import LoadOptions, Runtime
 from edgessd.spec import ModelSpec
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(Runtime):
     """An OpenVINO file (.xml with its .bin beside it), or an ONNX file, of any precision and level.
-
-    One thread at a time may call `run`.
 
     threads: of the processor; None is OpenVINO's default. providers: devices such as `cpu`, `gpu` or `npu`;
     None is the processor; of several, OpenVINO takes the best that works. spec: for a file that carries none.
@@ -32,15 +31,13 @@ class OpenVinoRuntime:
     which changes the answers.)
     """
 
-    thread_safe = False
-
     def __init__(
         self,
         path: str | Path,
         *,
         spec: ModelSpec | None = None,
         threads: int | None = None,
-        providers: Sequence[str] | None = None,
+        providers: str | Sequence[str] | None = None,
     ) -> None:
         path = Path(path)
         if file_kind(path) == "openvino":
@@ -73,22 +70,29 @@ class OpenVinoRuntime:
         check_names(self.spec, list(places), path)
         self._outputs = [places[name] for name in self.spec.output.names]
         check_outputs(self.spec, [_shape(self._model.outputs[place]) for place in self._outputs], path)
-        batch = _shape(inputs[0])[0]
-        self._batch = batch if isinstance(batch, int) else None
+        self.fixed_batch = _shape(inputs[0])[0]
 
-    def run(self, batch: NDArray[Any]) -> Outputs:
+    def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run a batch [B, *spec.input.tensor_shape]."""
-        if self._batch is not None and len(batch) != self._batch:
-            raise OptionError(f"the model was exported for batches of {self._batch}, not {len(batch)}")
+        check_batch(self.fixed_batch, len(batch))
         answer = self._model([np.ascontiguousarray(batch)])
         return to_outputs(self.spec, [np.asarray(answer[place]) for place in self._outputs])
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the compiled network."""
         del self._model
 
+    def reason(self, error: Exception) -> str:
+        """What OpenVINO says, without the names of its source files."""
+        return _last_line(error)
 
-def choose_device(wanted: Sequence[str] | None, available: Sequence[str]) -> str:
+
+def load(path: Path, options: LoadOptions) -> OpenVinoRuntime:
+    """Load an OpenVINO or ONNX file for `load_runtime`."""
+    return OpenVinoRuntime(path, spec=options.spec, threads=options.threads, providers=options.providers)
+
+
+def choose_device(wanted: str | Sequence[str] | None, available: Sequence[str]) -> str:
     """Return OpenVINO's name of the wanted device; `AUTO:GPU,CPU` and the like for several."""
     names = [wanted] if isinstance(wanted, str) else list(wanted or ("cpu",))
     kinds = {name.split(".")[0] for name in available}

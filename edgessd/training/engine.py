@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from edgessd._memory import kept
 from edgessd.errors import ModelError, OptionError
+from edgessd.io.files import make_folder
 from edgessd.training.config import TrainConfig, differences
 from edgessd.training.device import channels_last, make_accelerator
 from edgessd.training.display import Display
@@ -267,10 +268,7 @@ class Trainer:
 
     def _make_folder(self, resume: bool) -> None:
         if self.accelerator.is_main_process:
-            try:
-                self.out.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OptionError(f"the folder {self.out} cannot be made: {error.strerror}") from None
+            make_folder(self.out)
             if not resume and (self.out / "state.safetensors").exists():
                 raise OptionError(f"{self.out} holds a run already: continue it with --resume, or name another --out")
         self.accelerator.wait_for_everyone()

@@ -14,8 +14,8 @@ from edgessd.datasets import LabelledSet
 from edgessd.detector import Detector
 from edgessd.evaluation.detections import detect_all
 from edgessd.evaluation.voc import voc_ap
+from edgessd.models.runtime import TorchRuntime
 from edgessd.models.ssd import SSD
-from edgessd.runtimes.torch import TorchRuntime
 from edgessd.spec import ModelSpec, Thresholds
 
 # The Caffe release's settings for VOC's metric.

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from edgessd.errors import ModelError
+from edgessd.models.fold import fold_batch_norm
 from edgessd.models.ssd import SSD
-from edgessd.quantization.fold import fold_batch_norm
 
 Norm = nn.BatchNorm2d
 

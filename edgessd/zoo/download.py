@@ -9,14 +9,13 @@ import os
 import re
 import string
 import sys
-import time
 import urllib.error
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edgessd.errors import DownloadError
-from edgessd.io.files import printable
+from edgessd.errors import DownloadError, InputError
+from edgessd.io.files import printable, put_in_place
 from edgessd.io.remote import failure, is_url, open_url, shown_url
 
 _CHUNK = 1 << 18
@@ -28,7 +27,10 @@ def cache_folder() -> Path:
     if own:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgessd"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "edgessd"
+    except RuntimeError:
+        raise DownloadError("this user has no home folder: set EDGESSD_CACHE to a folder for fetched files") from None
 
 
 def fetch(
@@ -85,8 +87,10 @@ def fetch(
                 f"{shown}: what came has the SHA-256 {found[: len(digest)]}... instead of {digest}: "
                 f"try again, {by_hand}"
             )
-        with _disk(folder):
-            part.replace(target)
+        try:
+            put_in_place(part, target)
+        except InputError as error:
+            raise DownloadError(str(error)) from None
     return target
 
 
@@ -188,23 +192,16 @@ def _sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock between processes; the operating system frees it when its holder ends, however it ends."""
-    with _disk(path.parent):
-        file = path.open("a+b")
-    with file:
-        if sys.platform == "win32":
-            import msvcrt
+    """Hold a lock between processes; the operating system frees it when its holder ends, however it ends.
 
-            while True:
-                with contextlib.suppress(OSError):
-                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                    break
-                time.sleep(0.1)
-        else:
-            import fcntl
+    Some network drives know no locks: there the checksum alone guards.
+    """
+    import filelock  # here, because it takes as long to import as all of edgessd
 
-            with contextlib.suppress(OSError):  # some network drives know no locks; the checksum still guards
-                fcntl.flock(file, fcntl.LOCK_EX)
-        # Closing the file frees the lock. The file itself stays: if it were removed, two processes
-        # could hold locks on two files of the same name.
+    lock = filelock.FileLock(path)
+    with _disk(path.parent), contextlib.suppress(NotImplementedError):
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

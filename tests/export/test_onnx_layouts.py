@@ -8,14 +8,14 @@ from edgessd import Detector
 from edgessd._cv2 import cv2
 from edgessd.errors import EdgeSSDError, ModelError, OptionError, SpecError
 from edgessd.export import onnx_file, onnx_layouts
-from edgessd.model_file import validate
+from edgessd.model_file.contract import to_outputs
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.postprocess import postprocess
 from edgessd.ops.preprocess import preprocess
 from edgessd.runtimes import load_runtime
-from edgessd.runtimes.contract import to_outputs
 from edgessd.runtimes.onnx import OnnxRuntime
 from edgessd.spec import LAYOUTS, InputSpec, ModelSpec, OutputSpec
+from edgessd.validation import validate
 
 from .test_onnx_file import PRIORS, SIZE, raw_graph
 from .test_onnx_file import SPEC as NARROW

@@ -4,11 +4,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgessd.model_file import validate
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.postprocess import postprocess
 from edgessd.runtimes.openvino import OpenVinoRuntime
 from edgessd.spec import InputSpec, OutputSpec
+from edgessd.validation import validate
 
 from .test_onnx_file import PRIORS, SIZE, SPEC, raw_graph
 

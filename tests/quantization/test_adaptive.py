@@ -1,10 +1,11 @@
 import pytest
 import torch
 
+from edgessd.evaluation.distance import distance
+from edgessd.models.runtime import TorchRuntime
 from edgessd.quantization import load_quantized, quantize, save_quantized
 from edgessd.quantization.adaptive import Moments, adaptive
 from edgessd.quantization.calibration import calibration_pictures
-from edgessd.quantization.distance import distance
 from edgessd.quantization.rounding import on_grid, symmetric_scale
 
 
@@ -62,9 +63,8 @@ def networks(small, picture_folder):
 
 
 def test_a_whole_network_comes_nearer_to_the_float_one(networks, small, picture_folder):
-    model, spec = small
-    paths = sorted(picture_folder.iterdir())
-    away = {name: distance((net.graph, net.spec), (model, spec), paths) for name, net in networks.items()}
+    paths, reference = sorted(picture_folder.iterdir()), TorchRuntime(small)
+    away = {name: distance(TorchRuntime((net.graph, net.spec)), reference, paths) for name, net in networks.items()}
     assert away["adaptive"].logits < 0.8 * away["nearest"].logits
     assert away["adaptive"].offsets < 0.8 * away["nearest"].offsets
 

@@ -4,7 +4,7 @@ import pytest
 
 from edgessd import Detector, zoo
 from edgessd.apps.bundle.final import final_tflite
-from edgessd.errors import DependencyError, EdgeSSDError, ModelError, OptionError, SpecError
+from edgessd.errors import DependencyError, EdgeSSDError, EngineError, ModelError, OptionError, SpecError
 from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, RawOutputs
 from edgessd.runtimes import load_runtime
 from edgessd.spec import InputSpec, OutputSpec, Thresholds
@@ -39,7 +39,7 @@ def test_a_file_runs_with_nothing_but_its_own_metadata(file, make_tflite):
     np.testing.assert_allclose(outputs.logits, np.stack([make_tflite.LOGITS, make_tflite.LOGITS + 1]), rtol=1e-6)
     assert outputs.offsets.shape == (2, 2, 4)
     runtime.close()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(EngineError, match="closed"):
         runtime.run(batch)
 
 

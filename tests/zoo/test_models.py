@@ -7,8 +7,9 @@ import pytest
 from edgessd import Detector, zoo
 from edgessd.errors import ModelError
 from edgessd.io.images import load_image
-from edgessd.model_file import read_spec, validate
+from edgessd.model_file import read_spec
 from edgessd.ops.boxes import iou_matrix
+from edgessd.validation import validate
 
 
 def test_a_name_is_an_onnx_file_and_a_tflite_file():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ from edgessd.apps.benchmark.records import Report, Task, read_report
 from edgessd.apps.benchmark.ssh import Ssh
 from edgessd.apps.bundle import write_bundle
 from edgessd.errors import DeviceError, InputError, printable
+from edgessd.io.files import copy_part, scratch_folder
 from edgessd.zoo import bundled_models, resolve_model
 
 # Prints which Python is new enough, and a fresh folder; a line of its own, because login scripts may print, too.
@@ -53,8 +52,8 @@ def measure_on_device(
     say(f"connecting to {device.host}")
     python, folder = _probe(device)
     try:
-        with tempfile.TemporaryDirectory() as temporary:
-            bundle = _bundle(Path(temporary) / "bundle", _files(wanted), common.images, wheels)
+        with scratch_folder() as temporary:
+            bundle = _bundle(temporary / "bundle", _files(wanted), common.images, wheels)
             say(f"copying {_megabytes(bundle):.0f} MB to {device.host}")
             device.send("copying to", bundle, folder)
             environment = f'"$HOME"/.cache/edgessd/venv-{_fingerprint(bundle)}'
@@ -62,8 +61,8 @@ def measure_on_device(
             _install(device, f"{folder}/bundle", python, environment, offline=wheels is not None)
             say(f"measuring on {device.host}")
             _measure(device, f"{folder}/bundle", environment, wanted, common, timeout)
-            device.fetch("fetching the report from", f"{folder}/bundle/report.json", Path(temporary) / "report.json")
-            report = read_report(Path(temporary) / "report.json")
+            device.fetch("fetching the report from", f"{folder}/bundle/report.json", temporary / "report.json")
+            report = read_report(temporary / "report.json")
     finally:
         with suppress(DeviceError):
             device.run("tidying up", f"rm -rf -- {shlex.quote(folder)}", timeout=30)
@@ -102,11 +101,11 @@ def _bundle(folder: Path, models: Sequence[Path], images: Sequence[str], wheels:
     for number, image in enumerate(images):
         source = Path(image)
         if source.is_file():  # an unreadable one is left out, as it is here
-            shutil.copyfile(source, folder / "images" / f"{number:04}{source.suffix.lower()}")
+            copy_part(source, folder / "images" / f"{number:04}{source.suffix.lower()}")
     if wheels is not None:
         (folder / "wheels").mkdir()
         for wheel in wheels.glob("*.whl"):
-            shutil.copyfile(wheel, folder / "wheels" / wheel.name)
+            copy_part(wheel, folder / "wheels" / wheel.name)
     return folder
 
 

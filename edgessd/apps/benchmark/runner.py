@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import msgspec
 import edgessd
 from edgessd.apps.benchmark.records import Row, Task
 from edgessd.errors import printable
+from edgessd.io.files import open_spool, scratch_folder
 
 Measure = Callable[[Task], Row]
 
@@ -55,7 +55,7 @@ def measure_apart(task: Task, timeout: float = 600.0) -> Row:
     """
     row = Row(model=task.model, runtime=task.engine, threads=task.threads, batch=task.batch, status="failed")
     command = [sys.executable, "-P", "-m", "edgessd.apps.benchmark.worker", msgspec.json.encode(task).decode()]
-    with tempfile.TemporaryFile() as answers, tempfile.TemporaryFile() as complaints:
+    with scratch_folder() as folder, open_spool(folder / "out") as answers, open_spool(folder / "err") as complaints:
         # The worker ends when its standard input does: it does not outlive this process.
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=answers, stderr=complaints, env=_environment()

@@ -14,7 +14,7 @@ from edgessd.apps.bulk.rows import Row, found_of, read_rows
 from edgessd.apps.bulk.storage import Storage
 from edgessd.classes.coco import coco_category_ids
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
-from edgessd.io.files import atomic_write, writing
+from edgessd.io.files import atomic_write, open_text, write_part
 from edgessd.io.folders import new_folder
 from edgessd.io.remote import url_scheme
 from edgessd.results import Detections
@@ -62,7 +62,7 @@ def _rows(storage: Storage, manifest: Manifest) -> Iterator[tuple[Row, Detection
 
 def _to_csv(storage: Storage, manifest: Manifest, target: Path) -> Converted:
     pictures = objects = failed = 0
-    with atomic_write(target) as temporary, writing(target), temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(target) as temporary, open_text(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["source", "frame", "name", "label", "score", "x1", "y1", "x2", "y2"])
         for row, found in _rows(storage, manifest):
@@ -81,7 +81,7 @@ def _to_coco(storage: Storage, manifest: Manifest, target: Path) -> Converted:
     ids = model.category_ids or coco_category_ids(model.classes) or tuple(range(1, len(model.classes) + 1))
     categories = [{"id": number, "name": name} for number, name in zip(ids, model.classes, strict=True)]
     pictures = objects = failed = 0
-    with atomic_write(target) as temporary, writing(target), temporary.open("w", encoding="utf-8") as file:
+    with atomic_write(target) as temporary, open_text(temporary) as file:
         file.write('{"categories": ' + json.dumps(categories) + ',\n"images": [')
         for row, found in _rows(storage, manifest):
             if found is None:
@@ -111,7 +111,7 @@ def _to_yolo(storage: Storage, manifest: Manifest, target: Path) -> Converted:
 
 def _fill_yolo(storage: Storage, manifest: Manifest, folder: Path) -> Converted:
     names = json.dumps(manifest.model.classes, ensure_ascii=False, indent=1)  # JSON is YAML
-    (folder / "data.yaml").write_text(f"path: .\ntrain: images\nval: images\nnames: {names}\n", encoding="utf-8")
+    write_part(folder / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {names}\n")
     labels = folder / "labels"
     labels.mkdir()
     pictures = objects = failed = 0
@@ -134,7 +134,7 @@ def _fill_yolo(storage: Storage, manifest: Manifest, folder: Path) -> Converted:
             f"{(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n"
             for (x1, y1, x2, y2), _, label, _ in found
         ]
-        (labels / f"{stem}.txt").write_text("".join(lines))
+        write_part(labels / f"{stem}.txt", "".join(lines))
     return Converted(pictures, objects, failed)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from edgessd.apps.bulk.arrow import pyarrow
 from edgessd.errors import InputError, printable
-from edgessd.io.files import write_bytes_atomic, writing
+from edgessd.io.files import make_folder, write_bytes_atomic, writing
 from edgessd.io.remote import url_scheme
 
 BUCKETS = ("s3", "gs")
@@ -74,8 +74,7 @@ class Storage:
     def make(self, folder: str = "") -> None:
         """Make this folder, or one inside it. A bucket has none to be made."""
         if self.local:
-            with writing(Path(self.place(folder))):
-                Path(self.place(folder)).mkdir(parents=True, exist_ok=True)
+            make_folder(Path(self.place(folder)))
 
     def remove(self, folder: str) -> None:
         """Remove a folder inside this one with all it holds, if it is there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from edgessd.apps.bulk.storage import Storage
 from edgessd.apps.bulk.trail import DEATHS, Trail
 from edgessd.detector import Detector
 from edgessd.errors import EdgeSSDError, InputError, printable
+from edgessd.io.files import scratch_folder, write_part
 from edgessd.io.images import decode_image, shown_source
 
 
@@ -84,10 +84,10 @@ def load(storage: Storage, manifest: Manifest) -> Detector:
     options = manifest.options
     names = storage.names(MODEL)
     files = {name: storage.read(f"{MODEL}/{name}") for name in names if name.startswith(Path(manifest.model.file).stem)}
-    with tempfile.TemporaryDirectory(prefix="edgessd-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder() as folder:
         for name, data in files.items():
-            (Path(folder) / name).write_bytes(data)
-        path = Path(folder) / manifest.model.file
+            write_part(folder / name, data)
+        path = folder / manifest.model.file
         if not path.is_file() or sha256(model_files(path)) != manifest.model.sha256:
             raise InputError(f"{storage.shown(MODEL)} does not hold the model of this run: use another folder")
         cv2.setNumThreads(options.threads)

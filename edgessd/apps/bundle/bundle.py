@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from edgessd.apps.bundle import texts
 from edgessd.apps.bundle.requirements import EXTRAS, requirements
 from edgessd.apps.bundle.wheel import build_wheel
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.io.files import copy_part, write_part
 from edgessd.io.folders import new_folder
 from edgessd.model_file import read_facts, runtimes_for
 from edgessd.zoo import resolve_model
@@ -82,8 +82,10 @@ def _fill(folder: Path, models: Sequence[Path], lines: Sequence[str], web: bool,
         written["home-assistant.yaml"] = texts.HOME_CARDS.format(watched=watched)
     for name, text in written.items():
         path = folder / name
-        path.write_text(text)
-        path.chmod(0o755 if name.endswith(".sh") else 0o644)
+        write_part(path, text)
+        if name.endswith(".sh"):
+            mode = path.stat().st_mode
+            path.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may run it
     if home_assistant:
         (folder / "edgessd.env").chmod(0o600)  # for the password
 
@@ -98,9 +100,9 @@ def _watched(model: Path) -> str:
 def _copy_models(folder: Path, models: Sequence[Path]) -> None:
     (folder / "models").mkdir()
     for path in models:
-        shutil.copyfile(path, folder / "models" / path.name)
+        copy_part(path, folder / "models" / path.name)
         weights = path.with_suffix(".bin")
         if runtimes_for(path)[0] == "openvino":
             if not weights.is_file():
                 raise ModelError(f"{printable(weights)} with the weights of {printable(path.name)} is not there")
-            shutil.copyfile(weights, folder / "models" / weights.name)
+            copy_part(weights, folder / "models" / weights.name)

@@ -5,7 +5,6 @@ The algorithms stand in c/ and android/, the same for every model; what is writt
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import edgessd
 from edgessd.apps.bundle import texts
 from edgessd.apps.bundle.literals import boolean, c_text, double, java_text, single
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.io.files import copy_part, write_part
 from edgessd.io.folders import check_new, new_folder
 from edgessd.model_file import TensorFact, read_outputs, runtimes_for
 from edgessd.ops.preprocess import value_table
@@ -38,10 +38,10 @@ def write_c(models: Sequence[str | Path | None], folder: Path) -> list[Path]:
     path, spec, places, outputs = _raw(models, folder)
     with new_folder(folder) as new:
         for name in C_FILES:
-            shutil.copyfile(HERE / "c" / name, new / name)
-        (new / "edgessd_model.h").write_text(c_tables(spec, outputs), encoding="utf-8")
+            copy_part(HERE / "c" / name, new / name)
+        write_part(new / "edgessd_model.h", c_tables(spec, outputs))
         values = _words(path, spec, places, outputs)
-        (new / "README.md").write_text(texts.C_README.format_map(values), encoding="utf-8")
+        write_part(new / "README.md", texts.C_README.format_map(values))
     return sorted(folder.iterdir())
 
 
@@ -54,14 +54,14 @@ def write_android(models: Sequence[str | Path | None], folder: Path) -> list[Pat
     path, spec, places, outputs = _raw(models, folder, runtime="litert")
     with new_folder(folder) as new:
         (new / "assets").mkdir()
-        shutil.copyfile(path, new / "assets" / "model.tflite")
+        copy_part(path, new / "assets" / "model.tflite")
         source = new / "java" / "edgessd"
         source.mkdir(parents=True)
         for name in JAVA_FILES:
-            shutil.copyfile(HERE / "android" / name, source / name)
-        (source / "SsdModel.java").write_text(java_tables(spec, outputs), encoding="utf-8")
+            copy_part(HERE / "android" / name, source / name)
+        write_part(source / "SsdModel.java", java_tables(spec, outputs))
         values = _words(path, spec, places, outputs) | _kotlin(spec.input, places, outputs)
-        (new / "README.md").write_text(texts.ANDROID_README.format_map(values), encoding="utf-8")
+        write_part(new / "README.md", texts.ANDROID_README.format_map(values))
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

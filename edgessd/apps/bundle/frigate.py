@@ -13,6 +13,7 @@ import edgessd
 from edgessd import zoo
 from edgessd.apps.bundle.final import final_onnx, final_openvino, final_rows, final_tflite
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.io.files import write_part
 from edgessd.io.folders import check_new, new_folder
 from edgessd.model_file import read_facts, runtimes_for
 from edgessd.spec import ModelSpec
@@ -94,18 +95,18 @@ def write_frigate(models: Sequence[str | Path | None], folder: Path) -> list[Pat
         if tflite is not None:
             data, specs["cpu"] = final_tflite(tflite)
             _check(tflite, specs["cpu"])
-            (new / "model.tflite").write_bytes(data)
+            write_part(new / "model.tflite", data)
         if onnx is not None:
             _check(onnx, read_facts(onnx).spec(onnx))
             specs["openvino"] = final_openvino(onnx, new / "model.xml", "detections7")
             data, specs["onnx"] = final_rows(*final_onnx(onnx, "detections7"))
-            (new / "model.onnx").write_bytes(data)
+            write_part(new / "model.onnx", data)
         _check_same(list(specs.values()))
         for detector, spec in specs.items():
-            (new / f"config-{detector}.yml").write_text(_config(detector, spec), encoding="utf-8")
+            write_part(new / f"config-{detector}.yml", _config(detector, spec))
         spec = next(iter(specs.values()))
-        (new / "labelmap.txt").write_text(label_map(spec.classes), encoding="utf-8")
-        (new / "README.md").write_text(_readme(specs), encoding="utf-8")
+        write_part(new / "labelmap.txt", label_map(spec.classes))
+        write_part(new / "README.md", _readme(specs))
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

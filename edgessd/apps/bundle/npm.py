@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edgessd.errors import InputError, printable
+from edgessd.io.files import write_part
 from edgessd.zoo.download import fetch
 
 REGISTRY = "https://registry.npmjs.org"
@@ -83,7 +84,7 @@ def place(package: Package, folder: Path, source: Path | None = None) -> str:
         raise InputError(f"{printable(path)} has no {missing[0]}: {_way_out(package)}")
     folder.mkdir()
     for name in package.files:
-        (folder / name.rpartition("/")[2]).write_bytes(found[name])
+        write_part(folder / name.rpartition("/")[2], found[name])
     return _version(found.get("package.json", b""))
 
 

@@ -12,6 +12,7 @@ import edgessd
 from edgessd.apps.bundle import npm
 from edgessd.apps.bundle.final import final_onnx, final_tflite
 from edgessd.errors import ModelError, OptionError, printable
+from edgessd.io.files import write_part
 from edgessd.io.folders import check_new, new_folder
 from edgessd.model_file import runtimes_for
 from edgessd.ops.preprocess import value_table
@@ -67,9 +68,9 @@ def write_page(
             version = npm.place(npm.MEDIAPIPE, new / "mediapipe", mediapipe)
             rows.append(_row("mediapipe.html", "model.tflite", second[1], npm.MEDIAPIPE, version))
         for name in SHARED:
-            (new / name).write_bytes((STATIC / name).read_bytes())
+            write_part(new / name, (STATIC / name).read_bytes())
         text = README.format(title=spec.name, version=edgessd.__version__, rows="\n".join(rows))
-        (new / "README.md").write_text(text, encoding="utf-8")
+        write_part(new / "README.md", text)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -103,12 +104,12 @@ def _check_input(path: Path, spec: ModelSpec, channels: str | None = None) -> No
 def _page(folder: Path, page: str, script: str, file: str, data: bytes, spec: ModelSpec, *, both: bool) -> None:
     """Write a page, its script, its model and the model's description."""
     html = (STATIC / "index.html").read_text(encoding="utf-8").replace("PAGE.js", script)
-    (folder / page).write_text(html, encoding="utf-8")
-    (folder / script).write_bytes((STATIC / script).read_bytes())
-    (folder / file).write_bytes(data)
+    write_part(folder / page, html)
+    write_part(folder / script, (STATIC / script).read_bytes())
+    write_part(folder / file, data)
     other = next(name for name in OTHER if name != page) if both else None
     described = describe(spec, file, len(data), None if other is None else (other, OTHER[other]))
-    (folder / f"{Path(page).stem.replace('index', 'model')}.json").write_bytes(msgspec.json.encode(described))
+    write_part(folder / f"{Path(page).stem.replace('index', 'model')}.json", msgspec.json.encode(described))
 
 
 def describe(spec: ModelSpec, file: str, size: int, other: tuple[str, str] | None) -> dict[str, Any]:

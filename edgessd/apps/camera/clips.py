@@ -11,8 +11,8 @@ from edgessd.apps.camera.events import Event
 from edgessd.apps.camera.jpeg import decode_jpeg, encode_jpeg
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.worker import Worker
-from edgessd.errors import EdgeSSDError, InputError
-from edgessd.io.files import check_writable, printable
+from edgessd.errors import EdgeSSDError
+from edgessd.io.files import check_writable, make_folder
 from edgessd.io.images import Image
 from edgessd.io.video import VideoWriter
 
@@ -31,10 +31,7 @@ class ClipOutput:
     pictures = True
 
     def __init__(self, folder: Path, *, fps: float, before: float = 3.0, after: float = 5.0, live: bool) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"folder {printable(folder)} cannot be made: {error.strerror}") from None
+        make_folder(folder)
         check_writable(folder / "clip.mp4")
         self._folder, self._fps, self._before, self._after = folder, fps, before, after
         self.written: list[Path] = []

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +13,19 @@ from typing import IO, Any
 
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.worker import Worker
-from edgessd.errors import OptionError
-from edgessd.io.files import atomic_write, check_writable, printable, writing
+from edgessd.errors import InputError, OptionError
+from edgessd.io.files import (
+    atomic_write,
+    check_writable,
+    close_synced,
+    open_log,
+    open_spool,
+    printable,
+    temporary_beside,
+    writing,
+)
 from edgessd.io.images import Image
+from edgessd.io.leftovers import keep
 
 _QUEUE = 256  # frames that wait for the disk
 COLUMNS = ("frame", "time", "name", "label", "score", "x1", "y1", "x2", "y2", "id")
@@ -77,22 +85,24 @@ def frame_entry(result: Result, *, live: bool = False) -> dict[str, Any]:
 
 
 def json_lines(target: str, *, live: bool) -> FrameLog:
-    """One JSON object a line, written at once; `-` is the terminal."""
-    file = _open(target)
+    """One JSON object a line, written at once; `-` is the terminal. Of a live source, behind earlier runs'."""
+    file = _open(target, live=live)
 
     def write(entry: dict[str, Any]) -> None:
         with _refusals(target):
             file.write(json.dumps(entry) + "\n")
             file.flush()
 
-    return FrameLog(write, _closer(file), live=live)
+    return FrameLog(write, _closer(target, file), live=live)
 
 
 def csv_lines(target: str, *, live: bool) -> FrameLog:
-    """One line per object, written at once; `-` is the terminal."""
-    file = _open(target)
+    """One line per object, written at once; `-` is the terminal. Of a live source, behind those of earlier runs."""
+    begun = live and target != "-" and _has_columns(Path(target))
+    file = _open(target, live=live)
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    if not begun:
+        writer.writerow(COLUMNS)
 
     def write(entry: dict[str, Any]) -> None:
         head = (entry["index"], entry["time"])
@@ -103,48 +113,65 @@ def csv_lines(target: str, *, live: bool) -> FrameLog:
             )
             file.flush()
 
-    return FrameLog(write, _closer(file), live=live)
+    return FrameLog(write, _closer(target, file), live=live)
+
+
+def _has_columns(path: Path) -> bool:
+    """Whether the file begins with our columns already. Raises InputError where it begins with something else."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with writing(path), path.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline(1000)
+    if not first.endswith("\n") and ",".join(COLUMNS).startswith(first):
+        return False  # a run that was killed at once
+    if first.strip() == ",".join(COLUMNS):
+        return True
+    raise InputError(f"{printable(path)} is there and has other columns: name another file, or move it away")
 
 
 class JsonDocument:
     """One JSON document, written at the end: the entries of `head`, then `frames`. Atomic.
 
-    Frames wait in a temporary file, as there may be many.
+    Frames wait in a temporary file beside it, an entry a line, as there may be many: what a killed run has left of
+    them is kept at the next start (`io.leftovers`).
     """
 
     def __init__(self, path: Path, *, live: bool) -> None:
-        check_writable(path)
         self.path, self.frames = path, 0
-        self._kept = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `write`)
+        self._place = temporary_beside(check_writable(path).with_suffix(".jsonl"))
+        with writing(path):
+            self._kept = open_spool(self._place)
         self.log = FrameLog(self._add, lambda: None, live=live)
 
     def _add(self, entry: dict[str, Any]) -> None:
         with writing(self.path):
-            self._kept.write((",\n" if self.frames else "").encode() + json.dumps(entry).encode())
+            self._kept.write(json.dumps(entry).encode() + b"\n")
         self.frames += 1
 
     def write(self, head: Mapping[str, Any]) -> None:
         """Write the document; without a frame there is none."""
         try:
-            if self.frames == 0:
-                return
-            with atomic_write(self.path) as temporary, writing(self.path), temporary.open("wb") as file:
-                file.write(json.dumps(dict(head), indent=1).removesuffix("\n}").encode())
-                file.write(b',\n "frames": [\n')
-                self._kept.seek(0)
-                shutil.copyfileobj(self._kept, file)
-                file.write(b"\n ]\n}\n")
-        finally:
+            if self.frames:
+                with atomic_write(self.path) as temporary, open_spool(temporary) as file:
+                    self._copy(file, head)
+        except InputError as error:
             self._kept.close()
+            kept = keep(self._place, self.path.stem, ".jsonl")
+            raise InputError(f"{error}; the frames are kept in {printable(kept)}, a line each") from error
+        self._kept.close()
+        self._place.unlink(missing_ok=True)
+
+    def _copy(self, file: IO[bytes], head: Mapping[str, Any]) -> None:
+        file.write(json.dumps(dict(head), indent=1).removesuffix("\n}").encode())
+        file.write(b',\n "frames": [\n')
+        self._kept.seek(0)
+        for number, line in enumerate(self._kept):
+            file.write((b",\n" if number else b"") + line.rstrip(b"\n"))
+        file.write(b"\n ]\n}\n")
 
 
-def _open(target: str) -> IO[str]:
-    if target == "-":
-        return sys.stdout
-    path = Path(target)
-    check_writable(path)
-    with writing(path):
-        return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+def _open(target: str, *, live: bool) -> IO[str]:
+    return sys.stdout if target == "-" else open_log(Path(target), append=live)
 
 
 def _refusals(target: str) -> contextlib.AbstractContextManager[None]:
@@ -152,8 +179,12 @@ def _refusals(target: str) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if target == "-" else writing(Path(target))
 
 
-def _closer(file: IO[str]) -> Callable[[], None]:
-    return (lambda: None) if file is sys.stdout else file.close
+def _closer(target: str, file: IO[str]) -> Callable[[], None]:
+    def close() -> None:
+        with writing(Path(target)):
+            close_synced(file)
+
+    return (lambda: None) if target == "-" else close
 
 
 def check_log_target(option: str, target: str, suffixes: tuple[str, ...]) -> None:

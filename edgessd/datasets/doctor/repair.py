@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from edgessd.datasets.pictures import read_text
 from edgessd.datasets.records import Object, Record
 from edgessd.datasets.split import plain_name
 from edgessd.errors import InputError, OptionError, did_you_mean
-from edgessd.io.files import atomic_write, write_text_atomic, writing
+from edgessd.io.files import copy_part, make_folder, write_part
+from edgessd.io.folders import new_folder
 
 YOLO_SPLITS = ("train", "val", "valid", "validation", "test")
 
@@ -64,7 +64,8 @@ def repair(
         kept.append((Record(record.image, record.image_id, tuple(objects), size, record.source), size))
     writer = {"voc": _write_voc, "coco": _write_coco, "yolo": _write_yolo}[checkup.records.format]
     classes = list(dict.fromkeys(renames.get(name, name) for name in checkup.records.names))
-    writer(out, kept, classes)
+    with new_folder(out) as new:
+        writer(new, kept, classes)
     return RepairReport(out, len(kept), dict(done))
 
 
@@ -76,8 +77,7 @@ def check_target(out: Path, originals: Sequence[Path]) -> None:
             raise InputError(f"{out} is inside the data set {base}: the copy needs a folder of its own")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty: give a new folder for the repaired copy")
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
 
 
 def _objects(
@@ -113,8 +113,7 @@ def _objects(
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(target) as temporary, writing(target):
-        shutil.copyfile(source, temporary)
+    copy_part(source, target)
 
 
 def _names(kept: Sequence[tuple[Record, tuple[int, int]]]) -> list[Path]:
@@ -134,14 +133,14 @@ def _write_voc(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classe
             raise InputError(f"two pictures are called {stem}: repair the data sets one by one")
         taken.add(stem)
         _copy(record.image, out / "JPEGImages" / record.image.name)
-        write_text_atomic(out / "Annotations" / f"{stem}.xml", voc_xml(record, size))
+        write_part(out / "Annotations" / f"{stem}.xml", voc_xml(record, size))
     lists: dict[str, list[str]] = defaultdict(list)
     for folder in dict.fromkeys(record.source.parent.parent for record, _ in kept):
         for path in sorted((folder / "ImageSets" / "Main").glob("*.txt")):
             lines = (line.split() for line in read_text(path).splitlines() if line.strip())
             lists[path.name] += [" ".join(words) for words in lines if plain_name(words[0]) in taken]
     for name, lines_kept in lists.items():
-        write_text_atomic(out / "ImageSets" / "Main" / name, "".join(f"{line}\n" for line in lines_kept))
+        write_part(out / "ImageSets" / "Main" / name, "".join(f"{line}\n" for line in lines_kept))
 
 
 def voc_xml(record: Record, size: tuple[int, int]) -> str:
@@ -194,7 +193,7 @@ def _write_coco(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], class
                 )
         categories = [{"id": number, "name": name} for name, number in ids.items()]
         document = {"images": images, "annotations": annotations, "categories": categories}
-        write_text_atomic(out / "annotations" / f"instances_{split}.json", json.dumps(document) + "\n")
+        write_part(out / "annotations" / f"instances_{split}.json", json.dumps(document) + "\n")
 
 
 def _yolo_parts(image: Path, folders: set[Path]) -> list[str]:
@@ -222,8 +221,8 @@ def _write_yolo(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], class
             lines.append(f"{ids[item.name]} " + " ".join(f"{value:.6f}" for value in numbers) + "\n")
         label = out.joinpath("labels", *parts).with_suffix(".txt")
         label.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(label, "".join(lines))
+        write_part(label, "".join(lines))
     settings = {"val" if split in ("valid", "validation") else split: split for split in sorted(splits) if split}
     text = "".join(f"{key}: images/{split}\n" for key, split in settings.items())
     names = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for name, number in ids.items())
-    write_text_atomic(out / "data.yaml", f"{text}names:\n{names}")
+    write_part(out / "data.yaml", f"{text}names:\n{names}")

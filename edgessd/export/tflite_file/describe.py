@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgessd.errors import ModelError
 from edgessd.export.tflite_file.editor import Editor, text
-from edgessd.runtimes.contract import output_shapes
+from edgessd.model_file.contract import output_shapes
 from edgessd.spec import METADATA_KEY, ModelSpec
 
 INPUT_NAME = "image"

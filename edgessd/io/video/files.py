@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
 from edgessd.errors import InputError
-from edgessd.io.files import check_writable, printable, temporary_beside, writing
+from edgessd.io.files import check_writable, printable, put_in_place, temporary_beside
 from edgessd.io.remote import shown_url, url_scheme
 
 DEFAULT_FPS = 25.0
@@ -155,8 +155,7 @@ class VideoWriter:
                 return
             if not _playable(self._temporary):
                 raise InputError(f"cannot write {printable(self.path)}: the video could not be finished (disk full?)")
-            with writing(self.path):
-                self._temporary.replace(self.path)
+            put_in_place(self._temporary, self.path)
         finally:
             self._temporary.unlink(missing_ok=True)
 

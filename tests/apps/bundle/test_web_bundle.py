@@ -21,9 +21,10 @@ from edgessd.cli.bundle import Target
 from edgessd.cli.bundle import bundle as command
 from edgessd.detector import Detector
 from edgessd.errors import DependencyError, DownloadError, InputError, ModelError, OptionError, SpecError
-from edgessd.model_file import read_spec, validate
+from edgessd.model_file import read_spec
 from edgessd.ops.preprocess import value_table
 from edgessd.spec import InputSpec
+from edgessd.validation import validate
 
 
 def tarball(path, package, *, without=(), links=()):

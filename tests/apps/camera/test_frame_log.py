@@ -62,7 +62,8 @@ def test_document_is_written_at_the_end(make_result: Any, tmp_path: Path, count:
     document = JsonDocument(tmp_path / "o.json", live=False)
     for index in range(count):
         document.log.add(make_result(index, [DOG] * index), None)  # type: ignore[arg-type]
-    assert list(tmp_path.iterdir()) == []
+    waiting = [path.name for path in tmp_path.iterdir()]  # beside the target: /tmp may be small, or not there
+    assert len(waiting) == 1 and waiting[0].startswith(".o.edgessd-") and waiting[0].endswith(".jsonl")
     document.log.close()
     document.write({"source": "ä \udcff", "summary": {"frames": count}})
     if count == 0:
@@ -71,6 +72,40 @@ def test_document_is_written_at_the_end(make_result: Any, tmp_path: Path, count:
     found = json.loads((tmp_path / "o.json").read_text())
     assert list(found) == ["source", "summary", "frames"]
     assert [len(entry["objects"]) for entry in found["frames"]] == list(range(count))
+    assert [path.name for path in tmp_path.iterdir()] == ["o.json"]
+
+
+def test_document_that_cannot_be_written_leaves_its_frames(make_result: Any, tmp_path: Path) -> None:
+    document = JsonDocument(tmp_path / "o.json", live=False)
+    document.log.add(make_result(7, [DOG]), None)  # type: ignore[arg-type]
+    document.log.close()
+    (tmp_path / "o.json").mkdir()
+    with pytest.raises(InputError, match=r"o\.recovered\.jsonl"):
+        document.write({})
+    assert json.loads((tmp_path / "o.recovered.jsonl").read_text())["index"] == 7
+
+
+@pytest.mark.parametrize("kind", [json_lines, csv_lines])
+def test_logs_of_a_live_source_go_on_after_a_restart(make_result: Any, tmp_path: Path, kind: Any) -> None:
+    path = tmp_path / ("o.jsonl" if kind is json_lines else "o.csv")
+    for _ in range(3):
+        log = kind(str(path), live=True)
+        log.add(make_result(0, [DOG]), None)
+        log.close()
+        with path.open("a") as file:
+            file.write("half a li")  # of a run that was killed
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3 + (kind is csv_lines) + 1
+    log = kind(str(path), live=False)  # a file is played again from its beginning
+    log.close()
+    assert len(path.read_text().splitlines()) == (kind is csv_lines)
+
+
+def test_a_log_does_not_go_on_in_somebody_elses_table(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("name,price\napple,1\n")
+    with pytest.raises(InputError, match="other columns"):
+        csv_lines(str(tmp_path / "o.csv"), live=True)
+    assert (tmp_path / "o.csv").read_text() == "name,price\napple,1\n"
 
 
 def test_full_disk_is_an_error_of_the_log_alone(make_result: Any) -> None:

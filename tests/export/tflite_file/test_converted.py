@@ -37,8 +37,8 @@ def converted(tmp_path_factory):
         litert_torch = pytest.importorskip("litert_torch")
         import torch
 
+        from edgessd.models.fold import fold_batch_norm
         from edgessd.models.weights import tensorflow_ssdlite
-        from edgessd.quantization.fold import fold_batch_norm
 
         model, spec = tensorflow_ssdlite(weights)
         network = litert_torch.to_channel_last_io(fold_batch_norm(model, torch.zeros(1, 3, 300, 300)), args=[0])

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from edgessd._torchvision import torchvision
 from edgessd.apps.benchmark.peers import PROPOSALS
+from edgessd.detector import Runtime
 from edgessd.errors import OptionError
 from edgessd.models.presets import create_model
+from edgessd.models.runtime import TorchRuntime
 from edgessd.ops.outputs import FinalOutputs, RawOutputs
 from edgessd.ops.preprocess import preprocess
-from edgessd.runtimes.torch import TorchRuntime
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, OutputSpec, Thresholds
 
 VOC_CLASSES = (
@@ -37,7 +38,7 @@ def ssd(name: str, provider: str, threads: int | None) -> ShiftedRuntime:
     return ShiftedRuntime(TorchRuntime((network, spec), device, threads, half=half))
 
 
-class ShiftedRuntime:
+class ShiftedRuntime(Runtime):
     """A runtime of level `raw` with softmax whose background wins but in about `SURVIVORS` places."""
 
     thread_safe = True
@@ -46,16 +47,16 @@ class ShiftedRuntime:
         self._runtime = runtime
         self.spec, self.name = runtime.spec, runtime.name
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
-        logits = runtime.run(preprocess(noise, self.spec.input)[None]).logits[0]
+        logits = runtime.infer(preprocess(noise, self.spec.input)[None]).logits[0]
         self._shift = background_shift(logits, self.spec.defaults.score_threshold, SURVIVORS)
 
-    def run(self, batch: NDArray[Any]) -> RawOutputs:
+    def infer(self, batch: NDArray[Any]) -> RawOutputs:
         """Run a batch [B, 3, H, W] float32."""
-        outputs = self._runtime.run(batch)
+        outputs = self._runtime.infer(batch)
         outputs.logits[..., 0] += self._shift
         return outputs
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the network."""
         self._runtime.close()
 
@@ -77,7 +78,7 @@ def background_shift(logits: NDArray[np.float32], threshold: float, survivors: i
     return high
 
 
-class FasterRcnn:
+class FasterRcnn(Runtime):
     """torchvision's Faster R-CNN on VGG-16 as in the paper it comes from, at 1000 x 600, as a runtime of level `nms`.
 
     6000 proposals before the suppression, 300 after it, as its authors' code has them.
@@ -116,7 +117,7 @@ class FasterRcnn:
             defaults=Thresholds(score_threshold=0.05, iou_threshold=0.3, max_detections=100),
         )
 
-    def run(self, batch: NDArray[Any]) -> FinalOutputs:
+    def infer(self, batch: NDArray[Any]) -> FinalOutputs:
         """Run a batch [B, 3, 600, 1000] float32 in 0..1."""
         count, most = len(batch), self.spec.defaults.max_detections
         boxes, scores = np.zeros((count, most, 4), np.float32), np.zeros((count, most), np.float32)
@@ -132,7 +133,7 @@ class FasterRcnn:
             labels[number, :size] = found["labels"][:size].astype(np.int64) - 1
         return FinalOutputs(boxes, scores, labels, counts)
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the network."""
         del self._network
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd.classes.coco import COCO_CLASSES
+from edgessd.detector import Runtime
 from edgessd.errors import DependencyError, ModelError, OptionError, printable
 from edgessd.ops.outputs import DecodedOutputs
 from edgessd.ops.priors import explicit_priors
@@ -19,7 +20,7 @@ STRIDES = (8, 16, 32)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
-class YoloxRuntime:
+class YoloxRuntime(Runtime):
     """A YOLOX file for COCO's 80 classes, in onnxruntime, as a runtime of level `decoded`.
 
     Its output [B, P, 85] has (x, y, w, h, objectness, classes) of every cell, centres relative to the cell and
@@ -71,7 +72,7 @@ class YoloxRuntime:
             defaults=Thresholds(score_threshold=0.3, iou_threshold=0.45, max_detections=100),
         )
 
-    def run(self, batch: NDArray[Any]) -> DecodedOutputs:
+    def infer(self, batch: NDArray[Any]) -> DecodedOutputs:
         """Run a batch [B, 3, H, W] float32."""
         parts = [batch] if not isinstance(self._batch, int) else np.split(batch, len(batch) // self._batch)
         found = np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
@@ -92,6 +93,6 @@ class YoloxRuntime:
             strides.append(np.full((rows * columns, 1), stride))
         return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
-    def close(self) -> None:
+    def free(self) -> None:
         """Free the session."""
         del self._session

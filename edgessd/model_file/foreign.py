@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgessd.classes.label_files import class_names
 from edgessd.errors import ModelError, OptionError, SpecError, printable
-from edgessd.runtimes.base import Labels
-from edgessd.runtimes.readers.facts import no_spec
-from edgessd.runtimes.readers.tflite import DETECTION, Detection, TfliteFile
+from edgessd.model_file.readers.facts import no_spec
+from edgessd.model_file.readers.tflite import DETECTION, Detection, TfliteFile
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, OutputSpec, Provenance, Thresholds
+
+Labels = str | Path | Sequence[str]
 
 
 def foreign_spec(path: Path, file: TfliteFile, labels: Labels | None) -> ModelSpec:

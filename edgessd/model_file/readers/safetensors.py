@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from edgessd.errors import ModelError, printable
-from edgessd.runtimes.readers.facts import FileFacts, damaged
+from edgessd.model_file.readers.facts import FileFacts, damaged
 from edgessd.spec import METADATA_KEY
 
 MAX_HEADER = 25_000_000

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgessd.errors import SpecError, printable
+from edgessd.errors import OptionError, SpecError, printable
 from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, Outputs, RawOutputs
 from edgessd.spec import ModelSpec
 
@@ -38,6 +38,12 @@ def fits(shape: Sequence[Any], expected: Sequence[int]) -> bool:
     return len(shape) == len(expected) + 1 and all(
         not isinstance(n, (int, np.integer)) or n == m for n, m in zip(shape[1:], expected, strict=True)
     )
+
+
+def check_batch(fixed: int | None, count: int) -> None:
+    """Hold a number of pictures against what a graph takes at once, None for any number. Raises OptionError."""
+    if fixed is not None and count != fixed:
+        raise OptionError(f"the model was exported for batches of {fixed}, not {count}")
 
 
 def check_input(spec: ModelSpec, shapes: Sequence[Sequence[Any]], dtypes: Sequence[str], what: object) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from edgessd.errors import ModelError, printable
-from edgessd.runtimes.readers.facts import FileFacts, TensorFact, damaged, read_bytes
+from edgessd.model_file.readers.facts import FileFacts, TensorFact, damaged, read_bytes
 from edgessd.spec import MAX_JSON, METADATA_KEY
 
 SPEC_PATH = tuple(METADATA_KEY.split("."))

@@ -8,15 +8,15 @@ import pytest
 
 from edgessd import zoo
 from edgessd.errors import ModelError
-from edgessd.runtimes.kinds import file_kind
-from edgessd.runtimes.readers import flatbuffer, protobuf
-from edgessd.runtimes.readers.facts import TensorFact
-from edgessd.runtimes.readers.flatbuffer import FlatBuffer
-from edgessd.runtimes.readers.flexbuffer import read_flex_map
-from edgessd.runtimes.readers.onnx import parse_onnx, read_onnx
-from edgessd.runtimes.readers.openvino import parse_openvino, read_openvino
-from edgessd.runtimes.readers.safetensors import parse_header, read_safetensors
-from edgessd.runtimes.readers.tflite import parse_tflite, read_tflite
+from edgessd.model_file.kinds import file_kind
+from edgessd.model_file.readers import flatbuffer, protobuf
+from edgessd.model_file.readers.facts import TensorFact
+from edgessd.model_file.readers.flatbuffer import FlatBuffer
+from edgessd.model_file.readers.flexbuffer import read_flex_map
+from edgessd.model_file.readers.onnx import parse_onnx, read_onnx
+from edgessd.model_file.readers.openvino import parse_openvino, read_openvino
+from edgessd.model_file.readers.safetensors import parse_header, read_safetensors
+from edgessd.model_file.readers.tflite import parse_tflite, read_tflite
 
 DATA = Path(__file__).parent.parent / "data"
 TINY = (DATA / "tiny.tflite").read_bytes()

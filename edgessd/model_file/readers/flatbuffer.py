@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from edgessd.runtimes.readers.facts import damaged
+from edgessd.model_file.readers.facts import damaged
 
 MAX_TABLES = 200_000
 MAX_COPIED = 100_000_000

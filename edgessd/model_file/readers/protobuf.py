@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgessd.runtimes.readers.facts import damaged
+from edgessd.model_file.readers.facts import damaged
 
 Value = int | memoryview
 

@@ -12,6 +12,8 @@ KINDS = {
     "openvino": "an OpenVINO file (.xml)",
     "torch": "a safetensors checkpoint",
 }
+ENGINES = {"onnx": ("onnx", "openvino"), "tflite": ("litert",), "openvino": ("openvino",), "torch": ("torch",)}
+"""Names of the runtimes that load each kind of file, the usual one first."""
 
 
 def file_kind(path: Path) -> str:
@@ -40,3 +42,8 @@ def file_kind(path: Path) -> str:
     if head[:1] == b"\x08":  # field 1 (ir_version) of an ONNX ModelProto
         return "onnx"
     raise ModelError(f"{name} is not a model file that edgessd knows (ONNX, TFLite, OpenVINO .xml or safetensors)")
+
+
+def runtimes_for(path: str | Path) -> tuple[str, ...]:
+    """Return the runtimes that load this kind of file, the usual one first. Raises ModelError."""
+    return ENGINES[file_kind(Path(path))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,7 @@ from edgessd.io.images import load_image
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.preprocess import preprocess
 from edgessd.ops.scores import class_scores
-from edgessd.runtimes import Runtime
-from edgessd.runtimes.torch import TorchRuntime
+from edgessd.runtimes.base import Runtime
 from edgessd.spec import ModelSpec
 
 # Where the reference sees something: boxes count above the first score, scores above the second.
@@ -36,16 +34,15 @@ class Distance:
     scores: float
 
 
-def distance(network: Any, reference: Any, pictures: Sequence[Path]) -> Distance:
+def distance(network: Runtime, reference: Runtime, pictures: Sequence[Path]) -> Distance:
     """Run both on `pictures`, each through its own spec's preprocessing, and return how far they are apart.
 
-    network, reference: a Runtime of level `raw`, or (network in torch, spec). Both need the same priors and classes.
+    network, reference: of level `raw`, with the same priors and classes.
     """
-    mine, theirs = (_runtime(each) for each in (network, reference))
     sums = np.zeros((4, 2))  # squared differences and what they are divided by
     for picture in pictures:
         image = load_image(picture)
-        add_differences(sums, _run(mine, image), _run(theirs, image), theirs.spec)
+        add_differences(sums, _run(network, image), _run(reference, image), reference.spec)
     return summed(sums)
 
 
@@ -64,10 +61,6 @@ def summed(sums: NDArray[np.float64]) -> Distance:
     """Return the distance for sums of squares [logits, offsets, boxes, scores] x [difference, reference or count]."""
     values = [float(np.sqrt(a / b)) if b > 0 else float("nan") for a, b in sums]
     return Distance(*values)
-
-
-def _runtime(network: Any) -> Runtime:
-    return TorchRuntime(network) if isinstance(network, tuple) else network
 
 
 def _run(runtime: Runtime, image: NDArray[np.uint8]) -> RawOutputs:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from edgessd.runtimes.readers.facts import damaged
+from edgessd.model_file.readers.facts import damaged
 
 _FORMS = {"i": "bhiq", "u": "BHIQ", "f": "?efd"}
 _INT, _UINT, _FLOAT, _BOOL, _MAP = 1, 2, 3, 26, 9

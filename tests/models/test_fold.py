@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from edgessd._torchvision import timm
 from edgessd.backbones import create_backbone
 from edgessd.models import create_model
-from edgessd.quantization import fold_batch_norm
+from edgessd.models.fold import fold_batch_norm
 
 
 def norms(model: nn.Module) -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from edgessd.errors import ModelError, printable
-from edgessd.runtimes.readers.facts import FileFacts, TensorFact, damaged, read_bytes
-from edgessd.runtimes.readers.protobuf import Reader, text
+from edgessd.model_file.readers.facts import FileFacts, TensorFact, damaged, read_bytes
+from edgessd.model_file.readers.protobuf import Reader, text
 from edgessd.spec import MAX_JSON, METADATA_KEY
 
 LABELS_KEY = "names"

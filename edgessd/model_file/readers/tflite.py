@@ -16,9 +16,9 @@ from pathlib import Path
 
 from edgessd.classes.label_files import label_lines
 from edgessd.errors import ModelError, printable
-from edgessd.runtimes.readers.facts import FileFacts, Shape, TensorFact, damaged, read_bytes
-from edgessd.runtimes.readers.flatbuffer import FlatBuffer, Table
-from edgessd.runtimes.readers.flexbuffer import read_flex_map
+from edgessd.model_file.readers.facts import FileFacts, Shape, TensorFact, damaged, read_bytes
+from edgessd.model_file.readers.flatbuffer import FlatBuffer, Table
+from edgessd.model_file.readers.flexbuffer import read_flex_map
 from edgessd.spec import MAX_JSON, METADATA_KEY
 
 DETECTION = "TFLite_Detection_PostProcess"

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 import torch
 
-from edgessd.errors import ModelError, OptionError, SpecError
+from edgessd.errors import EngineError, ModelError, OptionError, SpecError
 from edgessd.models import create_model, save_checkpoint
-from edgessd.runtimes.base import load_runtime
-from edgessd.runtimes.torch import TorchRuntime
+from edgessd.models.runtime import TorchRuntime
+from edgessd.quantization.runtime import load_network
+from edgessd.runtimes import load_runtime
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def checkpoint(tmp_path_factory, pair):
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_checkpoint_runs(checkpoint, pair, rng, batch):
-    runtime = TorchRuntime(checkpoint, device="cpu")
+    runtime = load_runtime(checkpoint, providers="cpu")
     x = rng.normal(size=(batch, 3, 160, 160)).astype(np.float32)
     outputs = runtime.run(x)
     with torch.no_grad():
@@ -77,7 +78,7 @@ def test_a_closed_runtime_does_not_run(pair):
     runtime = TorchRuntime(pair, device="cpu")
     runtime.close()
     runtime.close()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(EngineError, match="closed"):
         runtime.run(np.zeros((1, 3, 160, 160), np.float32))
 
 
@@ -115,4 +116,4 @@ def test_a_spec_for_another_kind_of_input_is_refused(pair):
 def test_a_file_that_is_no_checkpoint(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(ModelError):
-        TorchRuntime(tmp_path / "model.safetensors")
+        load_network(tmp_path / "model.safetensors")
