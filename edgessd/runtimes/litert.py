@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd.errors import ModelError, OptionError, SpecError, missing_extra, one_line, printable
-from edgessd.io._quiet import quiet_decoders
 from edgessd.model_file.contract import FOREIGN, check_input, check_outputs, to_outputs
 from edgessd.model_file.foreign import Labels, foreign_spec, refuse_labels
 from edgessd.model_file.readers.facts import Detection, FileFacts
@@ -139,9 +138,8 @@ def _interpreter(module: Any, path: Path, threads: int | None, providers: str | 
                 "give xnnpack, reference or the path of a delegate library"
             ) from None
     try:
-        with quiet_decoders():
-            interpreter = module.Interpreter(**options, experimental_delegates=delegates or None)
-            interpreter.allocate_tensors()
+        interpreter = module.Interpreter(**options, experimental_delegates=delegates or None)
+        interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{printable(path)} cannot be loaded by LiteRT: {one_line(error)}") from None
     return interpreter

@@ -21,7 +21,7 @@ from edgessd.apps.camera.events import Action, EventOutput, Watch
 from edgessd.apps.camera.frame_log import FrameLog, JsonDocument, csv_lines, json_lines
 from edgessd.apps.camera.home_output import HomeAssistantOutput
 from edgessd.apps.camera.loop import run_camera
-from edgessd.apps.camera.models import choices
+from edgessd.apps.camera.models import choices, runtimes_of
 from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.apps.camera.outputs import Output, VideoOutput, WindowOutput, closing_all
 from edgessd.apps.camera.pipeline import Follower, Pipeline
@@ -35,7 +35,7 @@ from edgessd.apps.camera.view import View
 from edgessd.apps.camera.window import why_no_window
 from edgessd.classes.class_map import class_labels
 from edgessd.detector import Detector
-from edgessd.errors import InputError
+from edgessd.errors import InputError, printable
 
 if TYPE_CHECKING:
     from edgessd.apps.camera.web.server import WebAddress
@@ -215,6 +215,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     print(f"frame age   median {summary['age_ms']['median']:.0f} ms, p99 {summary['age_ms']['p99']:.0f} ms")
     objects = "  ".join(f"{name} {count}" for name, count in summary["objects"].items())
     print(f"objects     {objects or 'none'}")
+    for name, count in summary.get("counts", {}).items():
+        print(f"counted     {printable(name, 60)}: " + ", ".join(f"{key} {value}" for key, value in count.items()))
     if lost := summary.get("log_entries_lost"):
         print(f"log         {lost} entries lost (disk too slow)")
     if events := summary.get("events"):
@@ -250,6 +252,7 @@ def _load(settings: Settings, known: dict[str, str], first: str) -> Engine:
         runtime=settings.runtime,
         threads=settings.threads,
         classes=settings.classes,
+        runtimes=runtimes_of,
     )
 
 

@@ -7,12 +7,12 @@ import functools
 import subprocess
 import sys
 
-import cv2
 import msgspec
 import numpy as np
 import pytest
 
 from edgessd import zoo
+from edgessd._cv2 import cv2
 from edgessd.apps.bundle import write_frigate
 from edgessd.apps.bundle.frigate import FOLDER, label_map
 from edgessd.cli.bundle import Target
