@@ -13,8 +13,8 @@ from msgspec import Struct
 from edgessd.datasets import LabelledSet
 from edgessd.errors import InputError
 from edgessd.io.files import printable, write_bytes_atomic
-from edgessd.result_record import ObjectRecord, PictureRecord
 from edgessd.results import Detections
+from edgessd.results.record import ObjectRecord, PictureRecord
 
 SCHEMA = 2
 

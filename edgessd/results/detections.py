@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from edgessd.classes.class_map import ClassMap, class_labels
 from edgessd.classes.coco import default_category_ids
 from edgessd.errors import InputError, OptionError, missing_extra, printable
-from edgessd.result_arrays import checked, rows, shortest
-from edgessd.result_record import PictureRecord, read_record
+from edgessd.results.arrays import checked, rows, shortest
+from edgessd.results.record import PictureRecord, read_record
 
 if TYPE_CHECKING:
     import supervision
