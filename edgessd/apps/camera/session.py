@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgessd._signals import stop_on_signals
 from edgessd.apps.camera import prepare
 from edgessd.apps.camera.benchmark import start_benchmark
 from edgessd.apps.camera.capture import Capture
@@ -28,7 +29,6 @@ from edgessd.apps.camera.pipeline import Follower, Pipeline
 from edgessd.apps.camera.reconnect import Reconnecting
 from edgessd.apps.camera.recorder import Recorder
 from edgessd.apps.camera.settings import Settings
-from edgessd.apps.camera.signals import stop_on_signals
 from edgessd.apps.camera.sources import FrameSource, open_source
 from edgessd.apps.camera.tracking import Tracker
 from edgessd.apps.camera.view import View
