@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgessd.classes.class_map import class_labels
 from edgessd.errors import EdgeSSDError, OptionError
+from edgessd.io.address import source_name
 from edgessd.io.images import load_image
 from edgessd.io.sources import expand, is_video
 from edgessd.io.video import VideoFile
@@ -31,12 +32,17 @@ __all__ = ["Detector", "Frame", "Runtime", "detect"]
 
 
 class Frame(NamedTuple):
-    """One picture of a stream: its name, its number in a video (0 for a picture), pixels [H, W, 3] BGR, detections."""
+    """One picture of a stream: its name, its number in a video (0 for a picture), pixels [H, W, 3] BGR, detections.
+
+    source: the path, or the address as it may be shown: without login and secrets. fps: of its video; None for a
+    picture.
+    """
 
     source: str
     number: int
     image: NDArray[np.uint8]
     detections: Detections
+    fps: float | None = None
 
 
 class Detector:
@@ -160,12 +166,12 @@ class Detector:
                 if is_video(item):
                     with VideoFile(item) as video:
                         for number, image in enumerate(video):
-                            yield Frame(str(item), number, image, self._one(image))
+                            yield Frame(source_name(item), number, image, self._one(image), video.fps)
                 else:
                     started = time.perf_counter()
                     image = load_image(item)
                     elapsed = time.perf_counter() - started
-                    yield Frame(str(item), 0, image, self._one(image, elapsed))
+                    yield Frame(source_name(item), 0, image, self._one(image, elapsed))
             except EdgeSSDError as error:
                 if failures is None:
                     raise

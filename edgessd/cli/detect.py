@@ -92,7 +92,7 @@ class _Work:
                     self.records.append(
                         {"source": frame.source, "frame": frame.number, **frame.detections.to_dict(classes=False)}
                     )
-                    output.add(frame.source, frame.number, frame.image, frame.detections)
+                    output.add(frame)
                     progress.update(text, done, total)
                     stop.check()
         except Stopped as wish:

@@ -12,7 +12,7 @@ import typer.core
 from msgspec import Struct
 
 from edgessd.errors import OptionError
-from edgessd.io.remote import shown_url
+from edgessd.io.address import shown_source
 from edgessd.options import Field, check, describe, read_toml, to_toml
 
 Settings = TypeVar("Settings", bound=Struct)
@@ -51,7 +51,7 @@ def struct_command(
 
     def command(context: typer.Context, **_: Any) -> None:
         if context.args:
-            word = shown_url(context.args[0])
+            word = shown_source(context.args[0])
             use = f": use edgessd {context.command.name} {bare} {word}" if bare else ""
             raise OptionError(f"{word} stands without an option{use}")
         config: Path | None = context.params["config"]

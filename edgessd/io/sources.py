@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edgessd.errors import InputError
+from edgessd.io.address import url_scheme
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 from edgessd.io.local import is_pattern, local_path, matching_files
-from edgessd.io.remote import url_scheme
 
 Source: TypeAlias = str | os.PathLike[str]
 

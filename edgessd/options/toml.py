@@ -13,7 +13,7 @@ from typing import Any, get_origin
 from msgspec import Struct
 
 from edgessd.errors import OptionError, printable
-from edgessd.io.remote import shown_url
+from edgessd.masking import masked_properties, shown_address
 from edgessd.options.declare import NO_DEFAULT, Field, check, describe, find
 
 _MOST = 1 << 20  # bytes of a file of options
@@ -97,8 +97,8 @@ def _line(field: Field, value: Any) -> str:
         return f"# {field.key} = {_example(field)}"
     if field.option.secret:
         return f'# {field.key} = "..."  # given, not shown'
-    if field.option.address and shown_url(str(value)) != printable(value):
-        return f"# {field.key} = {_literal(shown_url(str(value)))}  # without its login"
+    if field.option.address and (shown := masked_properties(shown_address(str(value)))) != str(value):
+        return f"# {field.key} = {_literal(shown)}  # without its login"
     return f"{field.key} = {_literal(value)}"
 
 

@@ -7,16 +7,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, get_args
-from urllib.parse import unquote, urlsplit
 
 from edgessd.apps.bulk.manifest import Manifest, finished_blocks, part_name, read_manifest
 from edgessd.apps.bulk.rows import Row, found_of, read_rows
 from edgessd.apps.bulk.storage import Storage
 from edgessd.classes.coco import coco_category_ids
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
+from edgessd.io.address import file_name
 from edgessd.io.files import atomic_write, open_text, write_part
 from edgessd.io.folders import new_folder
-from edgessd.io.remote import url_scheme
 from edgessd.results import Detections
 
 Format = Literal["coco", "csv", "yolo"]
@@ -123,7 +122,7 @@ def _fill_yolo(storage: Storage, manifest: Manifest, folder: Path) -> Converted:
         pictures += 1
         objects += len(found)
         width, height = found.image_size
-        stem = _stem(row.path)
+        stem = Path(file_name(row.path)).stem
         if written.setdefault(stem, row.path) != row.path:
             raise InputError(
                 f"{printable(written[stem])} and {printable(row.path)} have the same name, which is what YOLO finds "
@@ -136,11 +135,6 @@ def _fill_yolo(storage: Storage, manifest: Manifest, folder: Path) -> Converted:
         ]
         write_part(labels / f"{stem}.txt", "".join(lines))
     return Converted(pictures, objects, failed)
-
-
-def _stem(path: str) -> str:
-    name = unquote(urlsplit(path).path) if url_scheme(path) is not None else path
-    return Path(name).stem or "picture"
 
 
 _WRITERS = {"coco": _to_coco, "csv": _to_csv, "yolo": _to_yolo}

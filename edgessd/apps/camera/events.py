@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.worker import Worker
+from edgessd.errors import printable
 from edgessd.io.images import Image
 
 _QUEUE = 32  # events that wait for an action
@@ -105,7 +106,7 @@ class EventOutput:
             except Exception as error:  # one failure must not end the thread
                 count = self.failures[action.name] = self.failures.get(action.name, 0) + 1
                 if count <= 3 or count % 100 == 0:
-                    print(f"{action.name} failed ({count}): {error}", file=sys.stderr, flush=True)
+                    print(f"{action.name} failed ({count}): {printable(error, 400)}", file=sys.stderr, flush=True)
 
         return act
 

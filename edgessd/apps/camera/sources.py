@@ -14,12 +14,13 @@ import numpy as np
 from edgessd._cv2 import cv2
 from edgessd.apps.camera import demo
 from edgessd.errors import DependencyError, EdgeSSDError, InputError
+from edgessd.io.address import shown_source, url_scheme
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 from edgessd.io.images import Image, load_image
-from edgessd.io.remote import shown_url, url_scheme
 from edgessd.io.sources import expand, is_video
 from edgessd.io.video import VideoFile, open_capture, usable_fps
+from edgessd.masking import masked_properties
 
 Size = tuple[int, int]
 _FOLDER_FPS = 5.0  # of a video made of the pictures of a folder
@@ -78,9 +79,9 @@ def _open(source: str, timeout: float, size: Size | None) -> FrameSource:
     if number is not None:
         return LiveSource(number, name=f"camera {number}", size=size)
     if " ! " in source and not Path(source).exists():
-        return LiveSource(source, name=printable(source, 60), gstreamer=True)
+        return LiveSource(source, name=printable(masked_properties(source), 60), gstreamer=True)
     if url_scheme(source) is not None and not (url_scheme(source) in ("http", "https") and is_video(source)):
-        return LiveSource(source, name=shown_url(source), timeout=timeout, size=size)
+        return LiveSource(source, name=shown_source(source), timeout=timeout, size=size)
     if _names_pictures(source):
         return PictureSource(source, size)
     return FileSource(VideoFile(source, timeout=timeout), size)
@@ -145,7 +146,7 @@ class PictureSource(_Plain):
     fps = _FOLDER_FPS
 
     def __init__(self, source: str, size: Size | None = None) -> None:
-        self.name = printable(source)
+        self.name = shown_source(source)
         pictures = [path for path in expand(source) if not is_video(path)]
         if not pictures:
             raise InputError(f"{self.name}: only videos match this pattern: name one of them")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
 from edgessd.errors import InputError
+from edgessd.io.address import Address, source_name, url_scheme
 from edgessd.io.files import check_writable, printable, put_in_place, temporary_beside
-from edgessd.io.remote import shown_url, url_scheme
 
 DEFAULT_FPS = 25.0
 
@@ -31,8 +31,8 @@ class VideoFile:
         ...     for index, frame in enumerate(video):  # frame: uint8 [H, W, 3], BGR
         ...         ...
 
-    source: the path or address. size: (width, height) in pixels. fps: frames per second, 25 where the
-    file does not say. frame_count: as announced by the file, None where it does not say; it is an
+    source: the path, or the address as it may be shown. size: (width, height) in pixels. fps: frames per second,
+    25 where the file does not say. frame_count: as announced by the file, None where it does not say; it is an
     estimate in some containers. index: number of frames read so far.
 
     Opening raises InputError for a file that is missing, empty or no video. Iterating yields all
@@ -43,8 +43,8 @@ class VideoFile:
         """Open a video. timeout: seconds to wait for an address to open, and for each of its frames."""
         text = os.fspath(source)
         remote = url_scheme(text) is not None
-        self.source = text
-        self._name = shown_url(text) if remote else printable(text)
+        self.source = source_name(text)
+        self._name = printable(self.source)
         if not remote:
             _check_file(text, self._name)
         self._capture = open_capture(text, timeout=timeout)
@@ -182,13 +182,15 @@ def check_video_target(path: Path) -> str:
 def open_capture(source: str | int, *, timeout: float = 10.0) -> cv2.VideoCapture:
     """Open a camera (by number), a video file or the address of a stream; ask `isOpened` whether it worked.
 
-    timeout: seconds for opening an address and for each of its frames, where FFmpeg reads it.
+    timeout: seconds for opening an address and for each of its frames, where FFmpeg reads it. Raises InputError for
+    an address that is none.
     """
     if isinstance(source, int):
         return cv2.VideoCapture(source)
     if url_scheme(source) is None:
         # An absolute path, so that a name with a colon is not taken for an FFmpeg protocol.
         return cv2.VideoCapture(str(Path(source).absolute()))
+    source = Address.parse(source).with_login
     milliseconds = max(1, int(timeout * 1000))
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
     try:
