@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgessd.classes.class_map import class_labels
 from edgessd.errors import EdgeSSDError, OptionError
 from edgessd.io.address import source_name
 from edgessd.io.images import load_image
@@ -22,7 +23,7 @@ from edgessd.model_file.foreign import Labels
 from edgessd.model_file.read import read_spec_json
 from edgessd.ops.postprocess import postprocess
 from edgessd.ops.preprocess import preprocess
-from edgessd.results import Detections, class_labels
+from edgessd.results import Detections
 from edgessd.runtimes import Runtime, load_runtime
 from edgessd.spec import ModelSpec, Thresholds
 from edgessd.zoo import resolve_model
@@ -147,12 +148,14 @@ class Detector:
         found = postprocess(outputs, self.spec, size, self.thresholds, self._labels)
         ended = time.perf_counter()
         timings = {
-            "read": (loaded - started) * 1e3,
-            "preprocess": (prepared - loaded) * 1e3,
-            "run": (done - prepared) * 1e3,
-            "postprocess": (ended - done) * 1e3,
+            "read": _milliseconds(loaded - started),
+            "preprocess": _milliseconds(prepared - loaded),
+            "run": _milliseconds(done - prepared),
+            "postprocess": _milliseconds(ended - done),
         }
-        return Detections(found.boxes, found.scores, found.labels, self.spec.classes, size, timings)
+        return Detections(
+            found.boxes, found.scores, found.labels, self.spec.classes, size, timings, self.spec.category_ids
+        )
 
     def stream(self, source: Any, failures: list[EdgeSSDError] | None = None) -> Iterator[Frame]:
         """Detect in a file, URL, folder, glob or video, or a list of them, one picture after the other.
@@ -210,6 +213,11 @@ def _cached_detector(model: str | Path | None, options: dict[str, Any]) -> Detec
                 _cache.pop(next(iter(_cache)))
             _cache[key] = Detector.load(model, **options)
         return _cache[key]
+
+
+def _milliseconds(seconds: float) -> float:
+    """To the microsecond: the clock tells no more."""
+    return round(seconds * 1e3, 3)
 
 
 def _thresholds(defaults: Thresholds, **given: float | None) -> Thresholds:

@@ -127,7 +127,9 @@ class _Work:
         """Return what goes into the JSON file; `stopped` stands there where a signal ended the work."""
         stopped = {} if self.stopped is None else {"stopped": str(self.stopped)}
         failures = [str(error) for error in self.failures]
-        return {"model": self.detector.spec.name, **stopped, "results": self.records, "failures": failures}
+        spec = self.detector.spec
+        model = {"model": spec.name, "classes": spec.classes, "category_ids": spec.category_ids}
+        return {**model, **stopped, "results": self.records, "failures": failures}
 
     def end(self) -> None:
         """Raise what went wrong."""
@@ -147,7 +149,7 @@ def _record(frame: Frame) -> dict[str, Any]:
     place: dict[str, Any] = {"source": frame.source, "frame": frame.number}
     if frame.time is not None:
         place["time"] = round(frame.time, 4)
-    return {**place, **frame.detections.to_dict()}
+    return {**place, **frame.detections.to_dict(classes=False)}
 
 
 def _table(records: list[dict[str, Any]]) -> Table:

@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from edgessd import Detector, ModelSpec, __version__, zoo
+from edgessd import Detections, Detector, ModelSpec, __version__, zoo
 from edgessd._cv2 import cv2
+from edgessd.classes.coco import COCO_CLASSES, COCO_IDS
 from edgessd.io.video import VideoFile
 
 
@@ -44,6 +45,12 @@ def test_detect_prints_a_table_and_writes_pictures_json_and_csv(tmp_path):
     assert document["model"] == zoo.DEFAULT_MODEL
     assert document["failures"] == []
     assert len(document["results"]) == 4
+    assert (tuple(document["classes"]), tuple(document["category_ids"])) == (COCO_CLASSES, COCO_IDS)
+    detector = Detector.load()
+    for photo, result in zip(zoo.photos(), document["results"], strict=True):
+        found, stored = detector(photo), Detections.from_dict(result, document["classes"])
+        assert found.boxes.tobytes() == stored.boxes.tobytes() and found.scores.tobytes() == stored.scores.tobytes()
+        assert (found.names, found.classes) == (stored.names, stored.classes)
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     objects = [found for result in document["results"] for found in result["objects"]]
     assert [row["name"] for row in rows] == [found["name"] for found in objects]

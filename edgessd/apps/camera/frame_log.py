@@ -69,9 +69,18 @@ class FrameLog:
 def frame_entry(result: Result) -> dict[str, Any]:
     """Return plain values of one frame: index, time, objects (with `id` where tracked), counts, milliseconds.
 
+    A log for reading, of many frames: scores have four digits behind the point and boxes two.
     time: seconds in the file; of a live source the date and time of day, in UTC.
     """
-    objects = result.detections.to_dict()["objects"]
+    objects: list[dict[str, Any]] = [
+        {
+            "name": found.name,
+            "label": found.label,
+            "score": round(found.score, 4),
+            "box": [round(value, 2) for value in found.box],
+        }
+        for found in result.detections
+    ]
     for each, number in zip(objects, result.ids, strict=False):
         each["id"] = number
     entry: dict[str, Any] = {

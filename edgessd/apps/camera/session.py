@@ -33,9 +33,9 @@ from edgessd.apps.camera.sources import FrameSource, open_source
 from edgessd.apps.camera.tracking import Tracker
 from edgessd.apps.camera.view import View
 from edgessd.apps.camera.window import why_no_window
+from edgessd.classes.class_map import class_labels
 from edgessd.detector import Detector
 from edgessd.errors import InputError, printable
-from edgessd.results import class_labels
 
 if TYPE_CHECKING:
     from edgessd.apps.camera.web.server import WebAddress
@@ -101,7 +101,8 @@ class Session:
         if not watched:
             return
         settings, live = self.settings, self.source.live
-        class_labels(watched, self.engine.info.classes)
+        known = self.engine.info.classes
+        watched = list(dict.fromkeys(known[class_labels(name, known)[0]] for name in watched))
         clips = None
         if settings.clips is not None:
             clips = ClipOutput(
