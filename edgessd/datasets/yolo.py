@@ -52,7 +52,7 @@ def read_yolo(
         records += _read_folder(root, index, classes, len(records), problems)
     if not records and problems is None:
         raise InputError(f"{root} has no pictures in {', '.join(map(str, _folders(root, settings, split)))}")
-    return Records(tuple(records), tuple(pictures), "yolo", classes, tuple(range(len(classes))))
+    return Records(tuple(records), tuple(pictures), "yolo", classes)
 
 
 def _classes(file: Path, settings: dict[str, object]) -> tuple[str, ...]:

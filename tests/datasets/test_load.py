@@ -348,3 +348,56 @@ def test_annotations_of_strangers_are_one_line(make, text):
     with pytest.raises(InputError, match="cannot be read") as caught:
         load_dataset(root)
     assert "\n" not in str(caught.value)
+
+
+# Classes and their ids.
+
+BOX = [1, 2, 10, 20]
+
+
+def test_only_coco_has_category_ids(make):
+    assert load_dataset(make.voc({"a": [CAT]}, "voc")).category_ids is None
+    assert load_dataset(make.yolo({"a": "0 0.5 0.5 0.5 0.5\n"}, "yolo")).category_ids is None
+    coco = make.coco({"a": [("cat", BOX), ("dog", BOX), ("tv", BOX)]}, "coco")  # 5, 7, 9
+    assert load_dataset(coco).category_ids == (5, 7, 9)
+    some = load_dataset(coco, classes=["tvmonitor", "cat"])
+    assert (some.classes, some.category_ids, some.samples[0].labels.tolist()) == (("tv", "cat"), (9, 5), [1, 0])
+    assert load_dataset(coco, classes=["unicorn", "dog"]).category_ids == (10, 7)
+
+
+def test_ids_of_joined_sets_stay_where_they_agree(make):
+    one = make.coco({"a": [("cat", BOX), ("dog", BOX)]}, "one")
+    same = make.coco({"b": [("cat", BOX), ("dog", BOX)]}, "same")
+    other = make.coco({"c": [("dog", BOX)]}, "other")  # 5 is another class there
+    voc = make.voc({"d": [DOG]}, "voc")
+    more = make.voc({"e": [("horse", (1, 1, 5, 5))]}, "more")
+    assert load_dataset([one, same]).category_ids == (5, 7)
+    assert load_dataset([one, voc]).category_ids == (5, 7)
+    assert load_dataset([one, other]).category_ids is None
+    joined = load_dataset([one, more])
+    assert (joined.classes, joined.category_ids) == (("cat", "dog", "horse"), None)
+
+
+def test_classes_that_differ_within_a_set_stay_apart_when_sets_are_joined(make):
+    one = make.yolo({"a": "0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.2 0.2\n"}, "one", names="names: [cat, Cat]\n")
+    two = make.yolo({"b": "0 0.5 0.5 0.5 0.5\n"}, "two", names="names: [CAT]\n")
+    data = load_dataset([one, two])
+    assert data.classes == ("cat", "Cat")
+    assert [sample.labels.tolist() for sample in data.samples] == [[0, 1], [0]]
+
+
+def test_two_names_for_one_class_are_refused(make):
+    root = make.coco({"a": [("tv", BOX)]})
+    with pytest.raises(OptionError, match=r"'tv' and 'television' are the same one in the data"):
+        load_dataset(root, classes=["television", "tv"])
+    with pytest.raises(OptionError, match="'tv' is named twice"):
+        load_dataset(root, classes=["tv", "tv"])
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**60), 10**30])
+def test_a_category_id_that_json_readers_round_is_refused(make, number):
+    root = make.coco({"a": [("cat", BOX)]})
+    path = root / "annotations/instances_train.json"
+    path.write_text(path.read_text().replace('"id": 5,', f'"id": {number},'))
+    with pytest.raises(InputError, match=r"beyond 2\*\*53"):
+        load_dataset(root)
