@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from edgessd.errors import OptionError
 from edgessd.io.address import shown_source
-from edgessd.options import Field, check, describe, read_toml, to_toml
+from edgessd.options import Field, check, describe, located, read_toml, to_toml
 
 Settings = TypeVar("Settings", bound=Struct)
 
@@ -58,7 +58,8 @@ def struct_command(
         values = {} if config is None else read_toml(config, struct)
         values |= given(context, struct)
         if context.params["print_config"]:
-            print(to_toml(struct, values, f"Options of `edgessd {context.command.name}`, for --config."), end="")
+            heading = f"Options of `edgessd {context.command.name}`, for --config."
+            print(to_toml(struct, located(struct, values, Path.cwd()), heading), end="")
         else:
             run(struct(**values))
 

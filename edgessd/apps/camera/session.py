@@ -106,9 +106,14 @@ class Session:
         clips = None
         if settings.clips is not None:
             clips = ClipOutput(
-                settings.clips, fps=self.fps, before=settings.clip_before, after=settings.clip_after, live=live
+                settings.clips,
+                fps=self.fps,
+                before=settings.clip_before,
+                after=settings.clip_after,
+                live=live,
+                pixel_aspect=self.source.pixel_aspect,
             )
-        watch = Watch(watched, cooldown=settings.cooldown, source=self.source.name, live=live)
+        watch = Watch(watched, cooldown=settings.cooldown, source=self.source.name)
         triggers = [clips.trigger] if clips is not None else []
         self.events = EventOutput(watch, actions, model=lambda: self.engine.info.title, triggers=triggers)
         self.outputs.append(self.events)  # before the clips: they are told of a frame's event before they get it
@@ -144,7 +149,8 @@ class Session:
         if settings.csv_file is not None:
             self.outputs.append(csv_lines(settings.csv_file, live=live))
         if settings.output is not None:
-            self.outputs.append(VideoOutput(settings.output, fps=self.fps, live=live))
+            aspect = self.source.pixel_aspect
+            self.outputs.append(VideoOutput(settings.output, fps=self.fps, live=live, pixel_aspect=aspect))
 
     def add_screens(self, address: WebAddress | None) -> None:
         """Add window and web view. By default there is a window where one can be, unless a web view is asked for."""

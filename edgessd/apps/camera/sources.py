@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,8 +20,10 @@ from edgessd.io.address import shown_source, url_scheme
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 from edgessd.io.images import Image, load_image
-from edgessd.io.sources import expand, is_video
-from edgessd.io.video import VideoFile, open_capture, usable_fps
+from edgessd.io.local import local_path
+from edgessd.io.sources import expand
+from edgessd.io.video import Decoder, VideoFile, VideoFrame, is_video, open_decoder
+from edgessd.io.video.opencv import OpenCvDecoder, open_capture
 from edgessd.masking import masked_properties
 
 Size = tuple[int, int]
@@ -30,18 +34,22 @@ class FrameSource(Protocol):
     """Something that yields frames.
 
     name: for messages. live: whether frames that nobody takes are lost (a camera) or wait (a file).
-    fps: nominal frames per second. frame_count: as announced, None where unknown.
-    trouble: what is wrong just now, in a few words.
+    fps: nominal frames per second. frame_count: as announced, None where unknown. pixel_aspect: width of a pixel by
+    its height. trouble: what is wrong just now, in a few words.
     """
 
     name: str
     live: bool
     fps: float
     frame_count: int | None
+    pixel_aspect: Fraction
     trouble: str | None
 
-    def __iter__(self) -> Iterator[Image]:
-        """Yield frames, uint8 [H, W, 3] BGR. Raises InputError when they end before their time."""
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Yield frames with their time: since the beginning of a file, on `time.perf_counter()` of a live source.
+
+        Raises InputError when they end before their time.
+        """
 
     def interrupt(self) -> None:
         """End a wait of the iterating thread early, where that is possible; called by another thread."""
@@ -59,6 +67,7 @@ def open_source(source: str, *, timeout: float = 10.0, size: Size | None = None,
     timeout: seconds for an address to answer. size: (width, height); a camera is asked for it, other frames are
     resized. loop: begin again at the end of a file. Raises InputError that says what to try.
     """
+    source = local_path(source)
     opened = _open(source, timeout, size)
     if opened.live:
         return opened
@@ -77,11 +86,11 @@ def _open(source: str, timeout: float, size: Size | None) -> FrameSource:
         return PicameraSource(int(pi.group(1) or 0), size)
     number = _camera_number(source)
     if number is not None:
-        return LiveSource(number, name=f"camera {number}", size=size)
+        return _open_camera(number, size)
     if " ! " in source and not Path(source).exists():
-        return LiveSource(source, name=printable(masked_properties(source), 60), gstreamer=True)
+        return _open_pipeline(source, size)
     if url_scheme(source) is not None and not (url_scheme(source) in ("http", "https") and is_video(source)):
-        return LiveSource(source, name=shown_source(source), timeout=timeout, size=size)
+        return _open_stream(source, timeout, size)
     if _names_pictures(source):
         return PictureSource(source, size)
     return FileSource(VideoFile(source, timeout=timeout), size)
@@ -113,6 +122,7 @@ class _Plain:
     live = False
     fps = 25.0
     frame_count: int | None = None
+    pixel_aspect = Fraction(1)
     trouble: str | None = None
 
     def interrupt(self) -> None:
@@ -128,12 +138,14 @@ class FileSource(_Plain):
     def __init__(self, video: VideoFile, size: Size | None = None) -> None:
         self._video, self._size = video, size
         self.name = printable(video.source)
-        self.fps = video.fps
-        self.frame_count = video.frame_count
+        self.fps = video.info.fps
+        self.frame_count = video.info.frame_count
+        if size is None:
+            self.pixel_aspect = video.info.pixel_aspect
 
-    def __iter__(self) -> Iterator[Image]:
-        for image in self._video:
-            yield resized(image, self._size)
+    def __iter__(self) -> Iterator[VideoFrame]:
+        for image, seconds in self._video:
+            yield VideoFrame(resized(image, self._size), seconds)
 
     def close(self) -> None:
         """Close the file."""
@@ -153,7 +165,7 @@ class PictureSource(_Plain):
         self._pictures, self._size = pictures, size
         self.frame_count = len(pictures)
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         last: EdgeSSDError | None = None
         count = 0
         for path in self._pictures:
@@ -163,8 +175,8 @@ class PictureSource(_Plain):
                 last = error
                 print(f"left out: {error}", file=sys.stderr, flush=True)
                 continue
+            yield VideoFrame(resized(np.array(image, order="C"), self._size), count / self.fps)
             count += 1
-            yield resized(np.array(image, order="C"), self._size)
         if count == 0 and last is not None:
             raise last
 
@@ -179,20 +191,25 @@ class DemoSource(_Plain):
     def __init__(self, size: Size | None = None) -> None:
         self._size = size
 
-    def __iter__(self) -> Iterator[Image]:
-        return demo.demo_clip(size=self._size or demo.SIZE)
+    def __iter__(self) -> Iterator[VideoFrame]:
+        for number, image in enumerate(demo.demo_clip(size=self._size or demo.SIZE)):
+            yield VideoFrame(image, number / self.fps)
 
 
 class Looping(_Plain):
-    """A file, again and again; frames count on."""
+    """A file, again and again; frames and time go on."""
 
     def __init__(self, open_again: Callable[[], FrameSource], first: FrameSource) -> None:
         self._open, self._source = open_again, first
-        self.name, self.fps = first.name, first.fps
+        self.name, self.fps, self.pixel_aspect = first.name, first.fps, first.pixel_aspect
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[VideoFrame]:
+        begin = end = 0.0
         while True:
-            yield from self._source
+            for image, seconds in self._source:
+                yield VideoFrame(image, begin + seconds)
+                end = begin + seconds + 1 / self.fps
+            begin = end
             self._source.close()
             self._source = self._open()
 
@@ -211,7 +228,7 @@ class BrowserOnly(_Plain):
         self._ending = threading.Event()
         self.trouble = "waiting for the camera of a browser"
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         self._ending.wait()
         return iter(())
 
@@ -221,63 +238,75 @@ class BrowserOnly(_Plain):
 
 
 class LiveSource(_Plain):
-    """A camera or a stream: endless, and its end is an error."""
+    """A camera or a stream: endless, and its end is an error. size: what its frames are resized to."""
 
     live = True
 
-    def __init__(
-        self,
-        source: int | str,
-        *,
-        name: str,
-        timeout: float = 10.0,
-        size: Size | None = None,
-        gstreamer: bool = False,
-    ) -> None:
-        self.name = name
-        self._resize = size if isinstance(source, str) else None
-        self._capture = _gstreamer(str(source), name) if gstreamer else open_capture(source, timeout=timeout)
-        if not self._capture.isOpened():
-            self._capture.release()
-            raise InputError(_no_camera(name) if isinstance(source, int) else _no_stream(name, gstreamer))
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where the driver can: old frames are of no use
-        if size is not None and isinstance(source, int):
-            self._ask_for(size)
-        self.fps = usable_fps(self._capture.get(cv2.CAP_PROP_FPS))
+    def __init__(self, decoder: Decoder, name: str, size: Size | None = None) -> None:
+        self.name, self.fps = name, decoder.info.fps
+        self.pixel_aspect = decoder.info.pixel_aspect if size is None else Fraction(1)
+        self._decoder, self._size = decoder, size
 
-    def _ask_for(self, size: Size) -> None:
-        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-        got = tuple(round(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if got != size and min(got) > 0:
-            print(f"{self.name}: gives {got[0]}x{got[1]}, not {size[0]}x{size[1]}", file=sys.stderr)
-
-    def __iter__(self) -> Iterator[Image]:
-        count = 0
-        while True:
-            ok, frame = self._capture.read()
-            if not ok or frame is None:
-                break
-            count += 1
-            if frame.ndim == 2 or frame.shape[2] == 1:
-                frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
-            yield resized(frame.astype(np.uint8, copy=False), self._resize)
+    def __iter__(self) -> Iterator[VideoFrame]:
+        count, reason = 0, ""
+        try:
+            for image, _ in self._decoder.frames():
+                arrived = time.perf_counter()
+                count += 1
+                yield VideoFrame(resized(image, self._size), arrived)
+        except InputError as error:
+            reason = f" ({error})"
         if count == 0:
-            raise InputError(f"{self.name}: opened, but sends no frames: is another program using it?")
-        raise InputError(f"{self.name}: no more frames after {count}: check the cable or the network and start again")
+            raise InputError(f"{self.name}: opened, but sends no frames{reason}: is another program using it?")
+        raise InputError(
+            f"{self.name}: no more frames after {count}{reason}: check the cable or the network and start again"
+        )
 
     def close(self) -> None:
         """Give the camera or the connection back."""
-        self._capture.release()
+        self._decoder.close()
 
 
-def _gstreamer(pipeline: str, name: str) -> Any:
+def _open_camera(number: int, size: Size | None) -> FrameSource:
+    name = f"camera {number}"
+    capture = open_capture(number)
+    if not capture.isOpened():
+        capture.release()
+        raise InputError(_no_camera(name))
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where the driver can: old frames are of no use
+    if size is not None:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        got = tuple(round(capture.get(prop)) for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if got != size and min(got) > 0:
+            print(f"{name}: gives {got[0]}x{got[1]}, not {size[0]}x{size[1]}", file=sys.stderr)
+    return LiveSource(OpenCvDecoder(capture), name)
+
+
+def _open_pipeline(pipeline: str, size: Size | None) -> FrameSource:
+    name = printable(masked_properties(pipeline), 60)
     if not re.search(r"GStreamer:\s*YES", cv2.getBuildInformation()):
         raise DependencyError(
             f"{name}: this OpenCV was built without GStreamer (the wheels of pip are): use the system's own "
             "(apt install python3-opencv), or give the number of the camera or the address of the stream"
         )
-    return cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+    try:
+        return LiveSource(OpenCvDecoder(cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)), name, size)
+    except InputError:
+        raise InputError(
+            f"{name}: this pipeline does not start: try it with gst-launch-1.0; it must end in ' ! appsink'"
+        ) from None
+
+
+def _open_stream(address: str, timeout: float, size: Size | None) -> FrameSource:
+    name = shown_source(address)
+    try:
+        return LiveSource(open_decoder(address, timeout=timeout, live=True), name, size)
+    except InputError as error:
+        raise InputError(
+            f"{name}: this stream cannot be opened ({error}): check address, login and network, or try it in a player "
+            "such as VLC"
+        ) from None
 
 
 def _no_camera(name: str) -> str:
@@ -286,9 +315,3 @@ def _no_camera(name: str) -> str:
         found = sorted(str(path) for path in Path("/dev").glob("video*"))
         text += f" (found {', '.join(found)})" if found else " (there is no /dev/video* here)"
     return f"{text}: try another number, a video file, or --source demo"
-
-
-def _no_stream(name: str, gstreamer: bool) -> str:
-    if gstreamer:
-        return f"{name}: this pipeline does not start: try it with gst-launch-1.0; it must end in ' ! appsink'"
-    return f"{name}: this stream cannot be opened: check address, login and network, or try it in a player such as VLC"

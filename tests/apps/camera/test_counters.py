@@ -59,7 +59,7 @@ def test_zone_counts_who_is_inside_and_who_came(make_result: Any) -> None:
 def test_forgotten_ids_do_not_pile_up(make_result: Any) -> None:
     counters = Counters([parse_line("0,0.5,1,0.5"), parse_zone("z=0,0,1,0,1,1")])
     for index in range(2000):
-        counters.follow(make_result(index, [person(50, 30, index)], stamp=index * 0.5))
+        counters.follow(make_result(index, [person(50, 30, index)], time=index * 0.5))
     assert len(counters._last) < 60
 
 

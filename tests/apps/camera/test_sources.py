@@ -39,7 +39,7 @@ def clip(tmp_path: Path) -> Path:
         ("no/*.jpg", "no file matches this pattern"),
         ("rtsp://me:secret@127.0.0.1:1/live", "rtsp://127.0.0.1:1/live: this stream cannot be opened"),
         ("http://127.0.0.1:1/stream", "this stream cannot be opened"),
-        ("http://127.0.0.1:1/clip.mp4", "cannot be opened as a video: check the address"),
+        ("http://127.0.0.1:1/clip.mp4", "check the address and the network"),
     ],
 )
 def test_sources_that_do_not_open(source: str, text: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -64,23 +64,23 @@ def test_file_and_demo_are_not_live(clip: Path) -> None:
     source.close()
     demo = open_source("demo", size=(160, 120))
     assert (demo.live, demo.frame_count) == (False, 150)
-    assert next(iter(demo)).shape == (120, 160, 3)
+    assert next(iter(demo)).image.shape == (120, 160, 3)
 
 
 def test_loop_begins_again_at_the_end(clip: Path) -> None:
     source = open_source(str(clip), loop=True)
     frames = iter(source)
-    values = [round(float(next(frames).mean()), -1) for _ in range(8)]
+    values = [round(float(next(frames).image.mean()), -1) for _ in range(8)]
     source.close()
     assert values == [20, 120, 220, 20, 120, 220, 20, 120] and source.frame_count is None
 
 
 def test_size_resizes_what_is_no_camera(clip: Path) -> None:
-    assert {frame.shape for frame in open_source(str(clip), size=(32, 16))} == {(16, 32, 3)}
+    assert {frame.image.shape for frame in open_source(str(clip), size=(32, 16))} == {(16, 32, 3)}
 
 
 def test_pictures_of_a_folder_and_of_a_pattern(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert [frame.shape for frame in open_source(str(folder))] == [(20, 30, 3), (21, 30, 3), (22, 30, 3)]
+    assert [frame.image.shape for frame in open_source(str(folder))] == [(20, 30, 3), (21, 30, 3), (22, 30, 3)]
     assert len(list(open_source(str(folder / "[01].png")))) == 2
     (folder / "1.png").write_bytes(b"no picture")
     assert len(list(open_source(str(folder)))) == 2
@@ -126,7 +126,7 @@ def test_end_of_a_camera_is_an_error(monkeypatch: pytest.MonkeyPatch, count: int
     found = []
     with pytest.raises(InputError, match=text):
         for frame in source:
-            found.append(frame.shape)
+            found.append(frame.image.shape)
     assert found == [(48, 64, 3)] * count
     source.close()
 
@@ -193,7 +193,7 @@ def test_picamera_is_named_when_missing_and_used_when_there(monkeypatch: pytest.
 
     monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=Picamera2))
     source = open_source("picamera:1", size=(320, 240))
-    assert source.live and next(iter(source)).shape == (240, 320, 3)
+    assert source.live and next(iter(source)).image.shape == (240, 320, 3)
     source.close()
     assert made == [1, {"format": "RGB888", "size": (320, 240)}, "start", "stop"]
 
