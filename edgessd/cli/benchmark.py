@@ -107,13 +107,13 @@ def benchmark(
         machines=[describe_machine()],
     )
     _warn_if_busy(console, report)
-    interrupted = False
+    interrupted: KeyboardInterrupt | None = None
     with _progress(console, tasks) as began:
         try:
             for row in run_all(tasks, lambda task: measure_apart(task, timeout), began):
                 report.rows.append(row)
-        except KeyboardInterrupt:  # what was measured until then is shown
-            interrupted = True
+        except KeyboardInterrupt as error:  # what was measured until then is shown
+            interrupted = error
     if preset is not None:
         add_published(report)
     if there is not None:
@@ -122,8 +122,8 @@ def benchmark(
     _show(console, report, json_file, csv_file, markdown, plot)
     if old is not None:
         print_comparison(console, old, report)
-    if interrupted:
-        raise KeyboardInterrupt
+    if interrupted is not None:
+        raise interrupted
     _refuse_if_nothing(report.rows)
 
 
@@ -235,17 +235,20 @@ def _show(
     markdown: Path | None,
     plot: Path | None,
 ) -> None:
-    """Print the table; write the files that were asked for."""
+    """Write the files that were asked for, and print the table."""
     if not report.rows:
         return
-    print_report(console, report)
+    written = []
     for path, text in ((json_file, Report.to_json), (csv_file, to_csv), (markdown, to_markdown)):
         if path is not None:
             write_text_atomic(path, text(report))
-            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+            written.append(path)
     if plot is not None and any(row.stages for row in report.rows):
         write_plot(report, plot)
-        console.print(f"wrote {plot}", highlight=False, soft_wrap=True)
+        written.append(plot)
+    print_report(console, report)
+    for path in written:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 def _refuse_if_nothing(rows: Sequence[Row]) -> None:
