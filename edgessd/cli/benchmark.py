@@ -28,6 +28,7 @@ from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation.protocols import METRICS, Metric
 from edgessd.io.files import check_writable, write_text_atomic
 from edgessd.io.sources import expand, is_video
+from edgessd.io.targets import keep_sources
 from edgessd.zoo import DEFAULT_MODEL, photos
 
 MOST_PICTURES = 32
@@ -76,6 +77,9 @@ def benchmark(
     for target in (json_file, csv_file, markdown, plot):
         if target is not None:
             check_writable(target)
+    keep_sources(
+        [json_file, csv_file, markdown, plot], [*(models or ()), labels, yolox, *(expand(images) if images else ())]
+    )
     old = None if compare is None else read_report(compare)
     measure_there = None if device is None else _device(device, wheels, ssh_config, benchmark_model)
     if labels is not None and device is not None:
