@@ -13,16 +13,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgessd.classes.class_map import class_labels
 from edgessd.errors import EdgeSSDError, OptionError
 from edgessd.io.address import source_name
 from edgessd.io.images import load_image
-from edgessd.io.sources import expand, is_video
-from edgessd.io.video import VideoFile
+from edgessd.io.sources import expand
+from edgessd.io.video import VideoFile, VideoInfo, is_video
 from edgessd.model_file.foreign import Labels
 from edgessd.model_file.read import read_spec_json
 from edgessd.ops.postprocess import postprocess
 from edgessd.ops.preprocess import preprocess
-from edgessd.results import Detections, class_labels
+from edgessd.results import Detections
 from edgessd.runtimes import Runtime, load_runtime
 from edgessd.spec import ModelSpec, Thresholds
 from edgessd.zoo import resolve_model
@@ -31,17 +32,19 @@ __all__ = ["Detector", "Frame", "Runtime", "detect"]
 
 
 class Frame(NamedTuple):
-    """One picture of a stream: its name, its number in a video (0 for a picture), pixels [H, W, 3] BGR, detections.
+    """One picture of a stream, or one frame of a video.
 
-    source: the path, or the address as it may be shown: without login and secrets. fps: of its video; None for a
-    picture.
+    source: the path, or the address as it may be shown: without login and secrets. number: of the frame in its video,
+    from 0. image: uint8 [H, W, 3], BGR. time: seconds since the video's first frame, by the clock of the video;
+    video: what that says about itself. Both are None for a picture.
     """
 
     source: str
     number: int
     image: NDArray[np.uint8]
     detections: Detections
-    fps: float | None = None
+    time: float | None = None
+    video: VideoInfo | None = None
 
 
 class Detector:
@@ -145,12 +148,14 @@ class Detector:
         found = postprocess(outputs, self.spec, size, self.thresholds, self._labels)
         ended = time.perf_counter()
         timings = {
-            "read": (loaded - started) * 1e3,
-            "preprocess": (prepared - loaded) * 1e3,
-            "run": (done - prepared) * 1e3,
-            "postprocess": (ended - done) * 1e3,
+            "read": _milliseconds(loaded - started),
+            "preprocess": _milliseconds(prepared - loaded),
+            "run": _milliseconds(done - prepared),
+            "postprocess": _milliseconds(ended - done),
         }
-        return Detections(found.boxes, found.scores, found.labels, self.spec.classes, size, timings)
+        return Detections(
+            found.boxes, found.scores, found.labels, self.spec.classes, size, timings, self.spec.category_ids
+        )
 
     def stream(self, source: Any, failures: list[EdgeSSDError] | None = None) -> Iterator[Frame]:
         """Detect in a file, URL, folder, glob or video, or a list of them, one picture after the other.
@@ -162,8 +167,8 @@ class Detector:
             try:
                 if is_video(item):
                     with VideoFile(item) as video:
-                        for number, image in enumerate(video):
-                            yield Frame(source_name(item), number, image, self._one(image), video.fps)
+                        for number, (image, seconds) in enumerate(video):
+                            yield Frame(source_name(item), number, image, self._one(image), seconds, video.info)
                 else:
                     started = time.perf_counter()
                     image = load_image(item)
@@ -208,6 +213,11 @@ def _cached_detector(model: str | Path | None, options: dict[str, Any]) -> Detec
                 _cache.pop(next(iter(_cache)))
             _cache[key] = Detector.load(model, **options)
         return _cache[key]
+
+
+def _milliseconds(seconds: float) -> float:
+    """To the microsecond: the clock tells no more."""
+    return round(seconds * 1e3, 3)
 
 
 def _thresholds(defaults: Thresholds, **given: float | None) -> Thresholds:

@@ -15,7 +15,7 @@ from edgessd.errors import InputError
 from edgessd.io.address import file_name
 from edgessd.io.files import make_folder, write_bytes_atomic
 from edgessd.io.targets import FreeNames
-from edgessd.io.video import VideoWriter
+from edgessd.io.video import VideoWriter, browser_suffix
 
 # What OpenCV writes as it reads; other pictures (GIF, AVIF, ...) get a JPEG.
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -37,21 +37,22 @@ class AnnotatedOutput:
             make_folder(folder)
 
     def add(self, frame: Frame) -> None:
-        """Draw one picture, or the next frame of a video, and save it."""
+        """Draw one picture, or the next frame of a video, and save it. Videos keep their clock and their aspect."""
         if self.folder is None:
             return
         found = frame.detections
         drawn = draw_detections(frame.image, found.boxes, found.labels, found.scores, found.names, copy=False)
-        if frame.fps is None:
+        if frame.video is None:
             self._close_video()
             self._write_picture(self._target(frame.source, _SUFFIXES, ".jpg"), drawn)
             return
         if self._video is None or frame.number == 0:
             self._close_video()
-            target = self._target(frame.source, {".mp4", ".avi"}, ".mp4")
-            self._video = VideoWriter(target, fps=frame.fps, size=(drawn.shape[1], drawn.shape[0]))
+            target, video = self._target(frame.source, set(), browser_suffix()), frame.video
+            size = (drawn.shape[1], drawn.shape[0])
+            self._video = VideoWriter(target, fps=video.fps, size=size, pixel_aspect=video.pixel_aspect)
             self.written.append(target)
-        self._video.write(drawn)
+        self._video.write(drawn, frame.time)
 
     def _target(self, source: str, suffixes: set[str], default: str) -> Path:
         assert self._names is not None

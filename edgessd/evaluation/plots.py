@@ -38,7 +38,7 @@ def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise missing_extra("matplotlib", "train") from None
+        raise missing_extra("matplotlib", "eval") from None
     make_folder(folder)
     draw = (precision_recall_sheet, confusion_sheet, error_sheet, sensitivity_sheet)
     written = []

@@ -218,7 +218,7 @@ def _model(
         limits.score_threshold, limits.iou_threshold, limits.max_detections, classes, batch_size, limit, threads
     )
     engine = runtime or runtimes_for(path)[0]
-    return Model(spec.name, path.name, sha256(files), engine, spec.classes), options, files
+    return Model(spec.name, path.name, sha256(files), engine, spec.classes, spec.category_ids), options, files
 
 
 def _begin(
