@@ -27,6 +27,7 @@ from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation.protocols import METRICS, Metric
 from edgessd.io.files import check_writable, write_text_atomic
 from edgessd.io.sources import expand
+from edgessd.io.targets import keep_sources
 from edgessd.io.video import is_video
 from edgessd.zoo import DEFAULT_MODEL, photos
 
@@ -40,6 +41,9 @@ def run_benchmark(settings: Settings) -> None:
     for target in (settings.json_file, settings.csv_file, settings.markdown, settings.plot):
         if target is not None:
             check_writable(target)
+    pictures = expand(settings.images) if settings.images else []
+    results = [settings.json_file, settings.csv_file, settings.markdown, settings.plot]
+    keep_sources(results, [*settings.models, settings.labels, settings.yolox, *pictures])
     old = None if settings.compare is None else read_report(settings.compare)
     measure_there = _device(settings)
     common = _common_task(settings)
