@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from edgessd.apps.camera.channel import Channel, Empty, Ended
-from edgessd.apps.camera.sources import FrameSource
+from edgessd.apps.camera.frame_source import FrameSource
 from edgessd.apps.camera.worker import give_way
 from edgessd.io.images import Image
 

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from edgessd.apps.camera.sources import FrameSource
+from edgessd.apps.camera.frame_source import FrameSource
 from edgessd.errors import EdgeSSDError
 from edgessd.io.video import VideoFrame
 

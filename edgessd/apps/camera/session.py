@@ -20,6 +20,7 @@ from edgessd.apps.camera.drawing import open_drawing
 from edgessd.apps.camera.engine import Engine
 from edgessd.apps.camera.events import Action, EventOutput, Watch
 from edgessd.apps.camera.frame_log import FrameLog, JsonDocument, csv_lines, json_lines
+from edgessd.apps.camera.frame_source import FrameSource
 from edgessd.apps.camera.home_output import HomeAssistantOutput
 from edgessd.apps.camera.loop import run_camera
 from edgessd.apps.camera.models import choices, runtimes_of
@@ -29,7 +30,7 @@ from edgessd.apps.camera.pipeline import Follower, Pipeline
 from edgessd.apps.camera.reconnect import Reconnecting
 from edgessd.apps.camera.recorder import Recorder
 from edgessd.apps.camera.settings import Settings
-from edgessd.apps.camera.sources import FrameSource, open_source
+from edgessd.apps.camera.sources import open_source
 from edgessd.apps.camera.tracking import Tracker
 from edgessd.apps.camera.view import View
 from edgessd.apps.camera.window import why_no_window

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -63,9 +64,7 @@ class PyAvDecoder:
 
         av.logging.set_level(None)
         self._av, self._live = av, live
-        options = {"fflags": "nobuffer"} if live else {}
-        if source.startswith(("rtsp://", "rtsps://")):
-            options["rtsp_transport"] = "tcp"
+        options = {"fflags": "nobuffer", "rtsp_transport": "tcp", **_wished_options()} if live else {}
         try:
             self._container = av.open(source, timeout=timeout, options=options, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
@@ -175,6 +174,12 @@ class PyAvDecoder:
         """Close the file or connection."""
         self._decoded.close()  # type: ignore[attr-defined]
         self._container.close()
+
+
+def _wished_options() -> dict[str, str]:
+    """Options of FFmpeg that the user has set for OpenCV: `rtsp_transport;udp|max_delay;500000`."""
+    pairs = (pair.partition(";") for pair in os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "").split("|"))
+    return {name: value for name, _, value in pairs if name and value}
 
 
 def _is_cover(stream: Any) -> bool:

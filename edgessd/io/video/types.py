@@ -83,9 +83,9 @@ def square_size(size: tuple[int, int], pixel_aspect: Fraction) -> tuple[int, int
     return max(1, round(size[0] * pixel_aspect)), size[1]
 
 
-def resized(image: Image, size: tuple[int, int]) -> Image:
-    """Return the picture in `size` (width, height)."""
-    if image.shape[1::-1] == size:
+def resized(image: Image, size: tuple[int, int] | None) -> Image:
+    """Return the picture in `size` (width, height), None for its own."""
+    if size is None or image.shape[1::-1] == size:
         return image
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 

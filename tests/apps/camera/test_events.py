@@ -65,6 +65,13 @@ def test_what_an_event_says(make_result: Any) -> None:
     assert event.time == "2023-11-14T22:13:20.250+00:00"
 
 
+def test_clock_that_is_set_makes_no_event_and_hides_none(make_result: Any) -> None:
+    watch = Watch(["person"], cooldown=5.0, source="0")
+    walls = {0: 1.7e9, 2: 1.7e9 - 3600, 4: 1.7e9 + 3600, 10: 1.7e9 - 7200}
+    found = [len(watch.look(make_result(0, [PERSON], time=time, wall=wall), "ssd")) for time, wall in walls.items()]
+    assert found == [1, 0, 0, 1]
+
+
 class Recording:
     name = "test"
 
@@ -385,6 +392,20 @@ def test_clip_keeps_the_clock_when_frames_are_missing(make_result: Any, tmp_path
     with VideoFile(clips.written[0]) as video:
         assert video.info.duration == pytest.approx(2.5, abs=0.6)
         assert [seconds for _, seconds in video][-1] == pytest.approx(2.0, abs=0.002)
+
+
+@pytest.mark.parametrize("shift", [-3600.0, 3600.0])
+def test_clip_is_whole_though_the_clock_is_set(make_result: Any, tmp_path: Path, shift: float) -> None:
+    clips = ClipOutput(tmp_path, fps=10, live=False, before=1.0, after=2.0)
+    for index in range(80):
+        wall = 1.7e9 + index / 10 + (shift if index >= 42 else 0.0)
+        result = make_result(index, [PERSON] if index == 40 else [], wall=wall, value=2 * index, size=(64, 48))
+        if index == 40:
+            clips.trigger(Watch(["person"], cooldown=0.0, source="x").look(result, "ssd")[0])
+        clips.add(result, result.frame.image)
+    clips.close()
+    found = frames_of(clips.written[0])
+    assert len(found) == 31 and abs(found[0] - 30) <= 1 and abs(found[-1] - 60) <= 1
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
