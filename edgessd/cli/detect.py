@@ -15,7 +15,7 @@ from rich.table import Table
 
 from edgessd.cli import options
 from edgessd.cli.annotated import AnnotatedOutput
-from edgessd.detector import Detector, Frame
+from edgessd.detector import Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import write_bytes_atomic, write_text_atomic
 
@@ -47,7 +47,7 @@ def detect(
     failures: list[EdgeSSDError] = []
     records = []
     with AnnotatedOutput(save) as output:
-        for frame in _frames(detector, sources, failures):
+        for frame in detector.stream(sources, failures):
             records.append(_record(frame))
             output.add(frame.source, frame.number, frame.image, frame.detections)
     console = Console(markup=False)
@@ -67,14 +67,6 @@ def detect(
     if failures:
         lines = "".join(f"\n  {error}" for error in failures)
         raise InputError(f"{len(failures)} of {len(failures) + len(_sources(records))} inputs failed:{lines}")
-
-
-def _frames(detector: Detector, sources: list[str], failures: list[EdgeSSDError]) -> Any:
-    for source in sources:
-        try:
-            yield from detector.stream(source, failures)
-        except EdgeSSDError as error:  # the source as a whole: an empty folder, say
-            failures.append(error)
 
 
 def _record(frame: Frame) -> dict[str, Any]:

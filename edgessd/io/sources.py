@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from edgessd.errors import InputError
+from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 from edgessd.io.remote import url_scheme
@@ -21,26 +21,33 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def expand(sources: Source | Iterable[Source]) -> list[str | Path]:
+def expand(sources: Source | Iterable[Source], failures: list[EdgeSSDError] | None = None) -> list[str | Path]:
     """Return the pictures and videos that `sources` name, in the order given; addresses stay strings.
 
     A folder stands for the pictures directly in it, sorted by name; hidden files are left out. A
     pattern with `*`, `?` or `[...]` stands for the files it matches, sorted (`**` goes into
     folders). Anything else stands for itself, whether it exists or not: whoever opens it says so.
     Raises InputError for a folder without pictures, a pattern that matches nothing, or no source at all.
+
+    failures: where given, the errors of single sources are added to it instead, and the others are returned.
     """
     items = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     found: list[str | Path] = []
     for item in items:
-        if not isinstance(item, str | os.PathLike):
-            raise InputError(f"a source is a path, a pattern or an address, not {type(item).__name__}")
-        found.extend(_expand_one(item))
-    if not found:
+        try:
+            found.extend(_expand_one(item))
+        except InputError as error:
+            if failures is None:
+                raise
+            failures.append(error)
+    if not items:
         raise InputError("no pictures are named: give a file, a folder, a pattern or an address")
     return found
 
 
 def _expand_one(source: Source) -> list[str | Path]:
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"a source is a path, a pattern or an address, not {type(source).__name__}")
     if isinstance(source, str) and url_scheme(source) is not None:
         return [source]
     path, shown = Path(source), printable(source)
