@@ -5,6 +5,8 @@ CORE = .venv/bin/python
 DEV = .venv-dev/bin/python
 OLDEST = .venv-oldest/bin/python
 FAST = -m "not slow"
+# Two files of tests at a time, so that what a file prepares is prepared once.
+PARALLEL = -n 2 --dist loadfile
 
 .PHONY: help clients demo test test-all test-oldest check format docs pictures models clean
 help:
@@ -41,7 +43,7 @@ demo: .venv/.done
 	@echo "Now look at demo_out/: the photos and clip.mp4 with their boxes; *.json has the same as numbers."
 
 test: .venv-dev/.done
-	$(DEV) -m pytest $(FAST)
+	$(DEV) -m pytest $(PARALLEL) $(FAST)
 
 test-all: .venv-dev/.done
 	$(DEV) -m pytest

@@ -54,6 +54,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("results", "Detections", ""),
             ("model_file", "reads and checks", "model files"),
             ("classes", "names, COCO's ids", ""),
+            ("options", "declared once,", "for command and TOML"),
             ("errors", "one line each,", "with the way out"),
         ),
     ),
@@ -92,7 +93,7 @@ def check() -> None:
     if set(drawn) != packages:
         raise ValueError(f"packages and picture differ: {sorted(set(drawn) ^ packages)}")
     for name, kind in drawn.items():
-        if name in (above if kind == "workshop" else below):
+        if name not in (below if kind == "workshop" else above):
             raise ValueError(f"{name} is drawn on the wrong side of the line")
 
 

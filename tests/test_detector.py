@@ -272,9 +272,8 @@ def test_the_bundled_model_puts_the_cat_where_it_is():
 
 def test_detect_loads_once_whatever_the_thresholds_and_classes(monkeypatch):
     loads = []
-    monkeypatch.setattr(
-        "edgessd.runtimes.cache.load_runtime", lambda *_, **__: loads.append(1) or FakeRuntime(CAT, CLASSES)
-    )
+    runtime = FakeRuntime(CAT, CLASSES)
+    monkeypatch.setattr("edgessd.runtimes.cache.load_runtime", lambda *_, **__: loads.append(1) or runtime)
     monkeypatch.setattr("edgessd.detector._runtimes", RuntimeCache())
     assert edgessd.detect(BLANK).names == ("cat",)
     assert edgessd.detect(BLANK, score_threshold=0.95).names == ()

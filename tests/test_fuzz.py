@@ -98,11 +98,11 @@ def spec_of(facts: FileFacts) -> None:
 
 
 def read_tflite_and_stranger(data: bytes) -> None:
-    file = parse_tflite(data)
-    if file.facts.spec_text is not None:
-        spec_of(file.facts)
+    facts = parse_tflite(data)
+    if facts.spec_text is not None:
+        spec_of(facts)
     else:
-        foreign_spec(Path("fuzzed.tflite"), file, ["a", "b"])
+        foreign_spec(Path("fuzzed.tflite"), facts, ["a", "b"])
 
 
 def openvino_graph(spec: str) -> bytes:

@@ -18,10 +18,14 @@ from edgessd.cli.export import export
 from edgessd.cli.info import info, models
 from edgessd.cli.qat import qat
 from edgessd.cli.quantize import quantize
+from edgessd.cli.slips import Commands
+from edgessd.cli.struct_command import PanelCommand
 from edgessd.cli.train import train
 
 app = typer.Typer(
     name="edgessd",
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="SSD object detectors on edge and mobile devices.",
     no_args_is_help=True,
     add_completion=False,
@@ -29,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(detect)
-app.command()(camera)
+app.command("camera", cls=PanelCommand)(camera)
 app.command()(info)
 app.command()(models)
 app.command()(doctor)

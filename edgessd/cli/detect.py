@@ -15,6 +15,7 @@ from rich.table import Table
 
 from edgessd.cli import options
 from edgessd.cli.annotated import AnnotatedOutput
+from edgessd.cli.slips import refuse_live
 from edgessd.detector import Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import write_bytes_atomic, write_text_atomic
@@ -24,7 +25,8 @@ STAGES = ("read", "preprocess", "run", "postprocess")
 
 def detect(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, URLs, folders, globs or videos.")
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Pictures, URLs, folders, globs or videos.", callback=refuse_live),
     ],
     model: options.Model = None,
     runtime: options.Runtime = None,

@@ -8,19 +8,17 @@ from typing import Annotated
 import typer
 
 from edgessd.detector import Detector
+from edgessd.options import shared
 
-Model = Annotated[str | None, typer.Option("--model", "-m", help="A bundled model's name or a model file.")]
-Runtime = Annotated[str | None, typer.Option(help="onnx, litert, openvino or torch; default: the one for the file.")]
-Threads = Annotated[int | None, typer.Option(help="Threads of the engine; default: the engine's own choice.")]
-Spec = Annotated[Path | None, typer.Option(help="JSON description, for a model file that carries none.")]
-Labels = Annotated[
-    str | None,
-    typer.Option(help="Class names for another tool's TFLite detector: a text file, one name a line, or coco90."),
-]
-ScoreThreshold = Annotated[float | None, typer.Option(help="Lowest score, 0..1; default: the model's own.")]
+Model = Annotated[str | None, typer.Option("--model", "-m", help=shared.MODEL.help)]
+Runtime = Annotated[str | None, typer.Option(help=shared.RUNTIME.help)]
+Threads = Annotated[int | None, typer.Option(help=shared.THREADS.help)]
+Spec = Annotated[Path | None, typer.Option(help=shared.SPEC.help)]
+Labels = Annotated[str | None, typer.Option(help=shared.LABELS.help)]
+ScoreThreshold = Annotated[float | None, typer.Option(help=shared.SCORE_THRESHOLD.help)]
 IouThreshold = Annotated[float | None, typer.Option(help="Overlap above which the weaker box goes, 0..1.")]
 MaxDetections = Annotated[int | None, typer.Option(help="Most objects in one picture.")]
-Classes = Annotated[str | None, typer.Option(help="Only these classes, separated by commas.")]
+Classes = Annotated[str | None, typer.Option(metavar=shared.CLASSES.metavar, help=shared.CLASSES.help)]
 
 
 def class_list(classes: str | None) -> list[str] | None:

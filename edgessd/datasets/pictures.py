@@ -10,12 +10,8 @@ import os
 from pathlib import Path, PurePosixPath
 
 from edgessd.errors import InputError
-from edgessd.io import formats
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
-from edgessd.io.images import load_image
-
-_HEAD = 1 << 16
 
 
 class PictureIndex:
@@ -54,23 +50,6 @@ class PictureIndex:
         stem = plain.stem if plain.suffix.lower() in SUFFIXES else plain.name
         matches = self._by_stem.get(stem, [])
         return matches[0] if len(matches) == 1 else None
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) of a picture as `load_image` would show it, from its header where that suffices.
-
-    Raises InputError where it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError as error:
-        raise InputError(f"{printable(path)}: cannot be read: {error.strerror}") from None
-    size = formats.picture_size(head)
-    if size is None or b"Exif\0\0" in head or b"eXIf" in head or b"EXIF" in head:  # it may lie on its side
-        height, width = load_image(path).shape[:2]
-        return width, height
-    return size
 
 
 def read_text(path: Path) -> str:

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgessd.datasets.pictures import PictureIndex, picture_size, read_text
+from edgessd.datasets.pictures import PictureIndex, read_text
 from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records
 from edgessd.datasets.split import NoSplitError
 from edgessd.datasets.yaml import read_yaml
 from edgessd.errors import InputError, did_you_mean
+from edgessd.io.images import picture_size
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAME_FILES = ("classes.txt", "labels.txt", "obj.names", "classes.names")

@@ -6,29 +6,31 @@ of one line that names the source and says what to do.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgessd._cv2 import cv2
+from edgessd._cv2 import MAX_PIXELS, OPENCV_PIXELS, cv2
 from edgessd.errors import InputError
 from edgessd.io import formats
-from edgessd.io._quiet import quiet_decoders
 from edgessd.io.files import printable
+from edgessd.io.headers import Header, read_header
+from edgessd.io.local import local_path
 from edgessd.io.remote import fetch_bytes, is_url, shown_url, url_scheme
 
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: uint8 [H, W, 3], BGR."""
 
-MAX_PIXELS = 178_956_970
-"""Largest picture that is decoded (half a gigabyte as BGR); the environment's EDGESSD_MAX_PIXELS overrides it."""
-
 MIN_SIDE = 2
-_HEAD = 1 << 16
+FLOAT_TOLERANCE = 1e-3
+"""How far beyond 0..1 the values of a float picture may lie (a cubic resize overshoots by less); they are cut to it."""
 
 
 def load_image(source: Any, *, timeout: float = 10.0, max_bytes: int = 64 * 2**20) -> Image:
@@ -84,30 +86,55 @@ def max_pixels() -> int:
     return int(text)
 
 
+def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return (width, height) in pixels of a picture file as `load_image` gives it, from its headers alone.
+
+    Raises InputError as `load_image` does, for everything that the headers show.
+    """
+    with _opened(path) as file:
+        return _checked_header(file, printable(path)).upright
+
+
 def decode_image(data: bytes, *, name: str) -> Image:
     """Decode the bytes of an image file; `name` stands for them in messages. Raises InputError."""
-    _check_header(data, name)
-    if formats.truncated(data):
-        raise InputError(f"{name}: the end of this {formats.sniff(data)} is missing: copy or download it again")
-    kind = formats.sniff(data)
-    # WebP's orientation is applied here, because OpenCV does so only since version 4.12.
-    flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if kind == formats.WEBP else 0)
-    with quiet_decoders():
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        except (cv2.error, MemoryError):
-            image = None
+    header = _checked_header(io.BytesIO(data), name)
+    kind = formats.sniff(data[: formats.HEAD])
+    image = _decoded(data, header)
     if image is None:
-        if kind in (formats.AVIF, formats.GIF, formats.JP2):
-            raise InputError(
-                f"{name}: damaged, or this OpenCV ({cv2.__version__}) reads no {kind}: convert it to PNG or JPEG"
-            )
-        raise InputError(f"{name}: this {kind} is damaged: copy or download it again")
-    height, width = image.shape[:2]
-    _check_size(width, height, name)
-    if kind == formats.WEBP:
-        image = _upright(image, formats.webp_orientation(data))
-    return np.ascontiguousarray(image, dtype=np.uint8)
+        raise InputError(_why_not(name, kind, header))
+    if kind != formats.TIFF:  # which OpenCV turns whatever one asks for
+        image = _upright(image, header.orientation)
+    if image.shape[1::-1] != header.upright:
+        raise InputError(
+            f"{name}: damaged: this {kind} holds {image.shape[1]} x {image.shape[0]} pixels, and its header says "
+            f"{header.upright[0]} x {header.upright[1]}"
+        )
+    return _converted(image, name)
+
+
+def _decoded(data: bytes, header: Header) -> NDArray[Any] | None:
+    """Return the pixels as they are stored; None where OpenCV cannot read them."""
+    flags = cv2.IMREAD_UNCHANGED if header.floating else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (cv2.error, MemoryError):
+        return None
+
+
+def _why_not(name: str, kind: str | None, header: Header) -> str:
+    if header.width * header.height > OPENCV_PIXELS:
+        return f"{name}: over OpenCV's limit of {OPENCV_PIXELS}: set EDGESSD_MAX_PIXELS before edgessd is imported"
+    if kind == formats.TIFF and (
+        header.samples > 4 or header.depth not in ((32, 64) if header.floating else (1, 8, 16))
+    ):
+        word = "float" if header.floating else "whole"
+        return (
+            f"{name}: a TIFF of {header.samples} x {header.depth}-bit {word} numbers, which OpenCV cannot read: "
+            "convert it to 8-bit RGB"
+        )
+    if kind in (formats.AVIF, formats.GIF, formats.JP2):
+        return f"{name}: damaged, or this OpenCV ({cv2.__version__}) reads no {kind}: convert it to PNG or JPEG"
+    return f"{name}: this {kind} is damaged: copy or download it again"
 
 
 def from_array(array: NDArray[Any]) -> Image:
@@ -121,13 +148,19 @@ def from_array(array: NDArray[Any]) -> Image:
         raise InputError(f"an array of shape {array.shape} is not a picture (H x W, or H x W x 1, 3 or 4){hint}")
     height, width = array.shape[:2]
     _check_size(width, height, f"array of shape {array.shape}")
-    image = _to_uint8(array)
+    return _converted(array, "the array")
+
+
+def _converted(array: NDArray[Any], name: str) -> Image:
+    """Return pixels [H, W] or [H, W, 1, 3 or 4] as uint8 [H, W, 3], contiguous."""
+    height, width = array.shape[:2]
+    image = _to_uint8(array, name)
     if image.ndim == 2 or image.shape[2] == 1:
         return np.repeat(image.reshape(height, width, 1), 3, axis=2)
     return np.ascontiguousarray(image[:, :, :3])
 
 
-def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _to_uint8(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return np.asarray(array)
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
@@ -136,36 +169,36 @@ def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise InputError("the array has NaN or infinite values: a picture has 0..1 as float, or 0..255 as uint8")
-        if low < 0 or high > 1:
+            raise InputError(f"{name} has NaN or infinite values: a picture has 0..1 as float, or 0..255 as uint8")
+        if low < -FLOAT_TOLERANCE or high > 1 + FLOAT_TOLERANCE:
             raise InputError(
-                f"the float array has values of {low:g}..{high:g} instead of 0..1: scale it, "
-                "or pass 0..255 as uint8 (array.astype('uint8'))"
+                f"{name} has float values of {low:.6g}..{high:.6g} instead of 0..1: scale them, "
+                "or give 0..255 as uint8 (array.astype('uint8'))"
             )
-        return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
+        return np.rint(np.clip(array.astype(np.float32), 0, 1) * 255).astype(np.uint8)
     raise InputError(
         f"an array of dtype {array.dtype} is not a picture: use uint8 (0..255), uint16 (0..65535) or float (0..1)"
     )
 
 
 def _from_pil(image: Any) -> Image:
+    from PIL import ImageOps  # it is there: the caller has an object of it
+
     width, height = image.size
     _check_size(width, height, "PIL image")
     try:
-        orientation = image.getexif().get(0x0112, 1) if hasattr(image, "getexif") else 1
+        image = ImageOps.exif_transpose(image)  # which knows what Pillow has turned already
         if image.mode.startswith("I;16"):
-            pixels = from_array(np.asarray(image).astype(np.uint16))
-        elif image.mode in ("I", "F"):
-            # Pillow's `convert` would cut these at 255; I holds the 16 bits of a PNG, F has no fixed range.
-            values = np.asarray(image)
-            if values.dtype.kind == "i" and (values.min() < 0 or values.max() > 65535):
-                raise InputError("the PIL image of mode I has values beyond 0..65535: scale it and convert it to RGB")
-            pixels = from_array(values.astype(np.uint16) if values.dtype.kind == "i" else values)
-        else:
-            pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8)[:, :, ::-1])
+            return from_array(np.asarray(image).astype(np.uint16))
+        if image.mode not in ("I", "F"):
+            return np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8)[:, :, ::-1])
+        # Pillow's `convert` would cut these at 255; I holds the 16 bits of a PNG, F has no fixed range.
+        values = np.asarray(image)
+        if values.dtype.kind == "i" and (values.min() < 0 or values.max() > 65535):
+            raise InputError("the PIL image of mode I has values beyond 0..65535: scale it and convert it to RGB")
+        return from_array(values.astype(np.uint16) if values.dtype.kind == "i" else values)
     except (OSError, ValueError, SyntaxError) as error:  # Pillow decodes late, and fails so
         raise InputError(f"the PIL image cannot be decoded: {printable(error)}") from error
-    return np.ascontiguousarray(_upright(pixels, orientation))
 
 
 def _upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -180,8 +213,19 @@ def _upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _read_file(source: str | os.PathLike[str]) -> bytes:
+    with _opened(source) as file:
+        # The headers first: a huge file that is no picture, or a huge picture, is refused without reading it.
+        _checked_header(file, printable(source))
+        file.seek(0)
+        return file.read()
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a picture file for reading. What goes wrong here and in the block is an InputError that names the file."""
     shown = printable(source)
     if isinstance(source, str):
+        source = local_path(source)
         scheme = url_scheme(source)
         if scheme is not None and not Path(source).exists():
             raise InputError(f"{shown}: {scheme} addresses cannot be read, only http and https; or give a path")
@@ -192,28 +236,40 @@ def _read_file(source: str | os.PathLike[str]) -> bytes:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or device may never end
             raise InputError(f"{shown}: not a regular file: save the picture in a file first")
         with Path(source).open("rb") as file:
-            # The head first: a huge file that is no picture, or a huge picture, is refused without reading it.
-            head = file.read(_HEAD)
-            _check_header(head, shown)
-            return head + file.read()
+            yield file
     except IsADirectoryError:
         raise InputError(f"{shown}: a folder, not a picture: name a file in it") from None
     except FileNotFoundError:
         raise InputError(f"{shown}: no such file: check the path (now in {printable(Path.cwd())})") from None
     except PermissionError:
         raise InputError(f"{shown}: no permission to read this file: change its mode or owner") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"{shown}: cannot be read: {printable(getattr(error, 'strerror', None) or error)}") from error
 
 
-def _check_header(head: bytes, name: str) -> None:
+def _checked_header(file: BinaryIO, name: str) -> Header:
+    """Read the headers of a picture. Raises InputError where it is none, is cut, or is beyond the limits."""
+    file.seek(0)
+    head = file.read(formats.HEAD)
     if not head:
         raise InputError(f"{name}: empty: copy or download it again")
-    if formats.sniff(head) is None:
+    kind = formats.sniff(head)
+    if kind is None:
         raise InputError(f"{name}: {formats.describe_other(head)}")
-    size = formats.picture_size(head)
-    if size is not None:
-        _check_size(*size, name)
+    header = read_header(file)
+    if header is None:
+        raise InputError(f"{name}: this {kind} is damaged, its header says no size: copy or download it again")
+    _check_size(header.width, header.height, name)
+    if header.room > max_pixels():
+        raise InputError(
+            f"{name}: to read this {kind} takes the memory of {header.room} pixels, more than the limit of "
+            f"{max_pixels()}: convert it to PNG, or raise the limit with EDGESSD_MAX_PIXELS"
+        )
+    if not header.whole:
+        raise InputError(f"{name}: the end of this {kind} is missing: copy or download it again")
+    return header
 
 
 def _check_size(width: int, height: int, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import urllib.parse
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import TypeAlias
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
+from edgessd.io.local import is_pattern, local_path, matching_files
 from edgessd.io.remote import url_scheme
 
 Source: TypeAlias = str | os.PathLike[str]
@@ -26,7 +26,8 @@ def expand(sources: Source | Iterable[Source], failures: list[EdgeSSDError] | No
 
     A folder stands for the pictures directly in it, sorted by name; hidden files are left out. A
     pattern with `*`, `?` or `[...]` stands for the files it matches, sorted (`**` goes into
-    folders). Anything else stands for itself, whether it exists or not: whoever opens it says so.
+    folders; folders in front that are there by that name are no pattern). The address of a local file
+    (`file:///...`) stands for its path, anything else for itself, whether it exists or not: whoever opens it says so.
     Raises InputError for a folder without pictures, a pattern that matches nothing, or no source at all.
 
     failures: where given, the errors of single sources are added to it instead, and the others are returned.
@@ -48,10 +49,13 @@ def expand(sources: Source | Iterable[Source], failures: list[EdgeSSDError] | No
 def _expand_one(source: Source) -> list[str | Path]:
     if not isinstance(source, str | os.PathLike):
         raise InputError(f"a source is a path, a pattern or an address, not {type(source).__name__}")
-    if isinstance(source, str) and url_scheme(source) is not None:
-        return [source]
-    path, shown = Path(source), printable(source)
+    shown = printable(source)
     try:
+        if isinstance(source, str):
+            source = local_path(source)
+            if url_scheme(source) is not None:
+                return [source]
+        path = Path(source)
         if path.is_dir():
             pictures = sorted(entry for entry in path.iterdir() if _is_picture(entry))
             if not pictures:
@@ -60,9 +64,8 @@ def _expand_one(source: Source) -> list[str | Path]:
                     f"give another one, or a pattern such as {shown}/**/*.jpg"
                 )
             return list(pictures)
-        if glob.has_magic(str(source)) and not path.exists():
-            matches = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
-            files = [match for match in matches if match.is_file()]
+        if is_pattern(str(source)):
+            files = matching_files(str(source))
             if not files:
                 raise InputError(f"{shown}: no file matches this pattern: check the folder and the suffix")
             return list(files)
@@ -70,7 +73,7 @@ def _expand_one(source: Source) -> list[str | Path]:
         raise InputError(f"{shown}: cannot be read: {error.strerror}") from error
     except ValueError:  # a NUL in the name; whoever opens the file says so
         pass
-    return [path]
+    return [Path(source)]
 
 
 def _is_picture(path: Path) -> bool:
@@ -79,7 +82,7 @@ def _is_picture(path: Path) -> bool:
 
 def is_video(source: Source) -> bool:
     """Whether a path or address names a video, by its suffix (or a stream, by its scheme, such as rtsp)."""
-    text = os.fspath(source)
+    text = local_path(os.fspath(source))
     scheme = url_scheme(text)
     if scheme in ("http", "https"):
         text = urllib.parse.urlsplit(text).path

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from edgessd.errors import DependencyError, EdgeSSDError, SpecError
 from edgessd.model_file.contract import check_input, check_outputs
-from edgessd.model_file.kinds import KINDS, file_kind
-from edgessd.model_file.read import READERS, describe, known_shape, named_outputs
+from edgessd.model_file.kinds import FILE_KINDS, file_kind
+from edgessd.model_file.read import READERS, describe, known_shape, output_places
 from edgessd.model_file.readers.facts import FileFacts
 from edgessd.model_file.readers.openvino import weights_path
-from edgessd.model_file.readers.tflite import DETECTION, TfliteFile, read_tflite
-from edgessd.model_file.tflite_contract import check_detection, check_image, output_order
+from edgessd.model_file.readers.tflite import DETECTION
+from edgessd.model_file.tflite_contract import check_detection, check_image
 from edgessd.spec import ModelSpec
 
 
@@ -34,17 +34,14 @@ def check_model_file(path: str | Path) -> list[Check]:
     path = Path(path)
     kind = file_kind(path)
     checks: list[Check] = []
-    tflite: TfliteFile | None = None
     try:
-        if kind == "tflite":
-            tflite = read_tflite(path)
-        facts = tflite.facts if tflite is not None else READERS[kind](path)
-        checks.append(Check("structure", True, f"{KINDS[kind]}, {path.stat().st_size:,} bytes"))
+        facts = READERS[kind](path)
+        checks.append(Check("structure", True, f"{FILE_KINDS[kind]}, {path.stat().st_size:,} bytes"))
         spec = facts.spec(path)
         checks.append(Check("spec", True, f"{spec.name}, schema {spec.schema}, level {spec.output.words}"))
     except EdgeSSDError as error:
         return [*checks, Check("spec" if checks else "structure", False, str(error))]
-    steps = _graph_steps(path, spec, facts, tflite) if kind != "torch" else _checkpoint_steps(spec)
+    steps = _graph_steps(path, spec, facts) if kind != "torch" else _checkpoint_steps(spec)
     return [*checks, *(attempt(name, step) for name, step in steps)]
 
 
@@ -61,11 +58,11 @@ def attempt(name: str, step: Callable[[], str]) -> Check:
 Step = tuple[str, Callable[[], str]]
 
 
-def _graph_steps(path: Path, spec: ModelSpec, facts: FileFacts, tflite: TfliteFile | None) -> Iterator[Step]:
-    yield "input", lambda: _input(path, spec, facts, tflite)
-    yield "outputs", lambda: _outputs(path, spec, facts, tflite)
-    if tflite is not None and tflite.detection is not None and spec.output.level == "nms":
-        detection = tflite.detection
+def _graph_steps(path: Path, spec: ModelSpec, facts: FileFacts) -> Iterator[Step]:
+    yield "input", lambda: _input(path, spec, facts)
+    yield "outputs", lambda: _outputs(path, spec, facts)
+    detection = facts.detection
+    if detection is not None and spec.output.level == "nms":
         yield "suppression", lambda: check_detection(detection, spec, path)
     if facts.kind == "openvino":
         yield "weights", lambda: weights_path(path).name
@@ -82,23 +79,19 @@ def _checkpoint_steps(spec: ModelSpec) -> Iterator[Step]:
     yield "level", level
 
 
-def _input(path: Path, spec: ModelSpec, facts: FileFacts, tflite: TfliteFile | None) -> str:
-    if tflite is not None:
-        check_image(tflite, spec, path)  # with the scale
+def _input(path: Path, spec: ModelSpec, facts: FileFacts) -> str:
+    if facts.kind == "tflite":
+        check_image(facts, spec, path)  # with the scale
     else:
         check_input(spec, [known_shape(each) for each in facts.inputs], [each.dtype for each in facts.inputs], path)
     return describe(facts.inputs[0])
 
 
-def _outputs(path: Path, spec: ModelSpec, facts: FileFacts, tflite: TfliteFile | None) -> str:
-    if tflite is not None:
-        order = output_order(tflite, spec, path)
-        if spec.output.level == "nms":
-            return "four, of " + DETECTION  # their sizes are only known to the engine
-        chosen = [facts.outputs[place] for place in order]
-        check_outputs(spec, [known_shape(each) for each in chosen], path)
-        return f"{spec.priors.count} priors: " + ", ".join(map(describe, chosen))
-    chosen = [facts.outputs[place] for place in named_outputs(path, spec, facts)]
+def _outputs(path: Path, spec: ModelSpec, facts: FileFacts) -> str:
+    places = output_places(path, spec, facts)
+    if facts.kind == "tflite" and spec.output.level == "nms":
+        return "four, of " + DETECTION  # their sizes are only known to the engine
+    chosen = [facts.outputs[place] for place in places]
     check_outputs(spec, [known_shape(each) for each in chosen], path)
     return f"{spec.priors.count} priors: " + ", ".join(map(describe, chosen))
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from edgessd.classes.label_files import class_names
 from edgessd.errors import ModelError, OptionError, SpecError, printable
-from edgessd.model_file.readers.facts import no_spec
-from edgessd.model_file.readers.tflite import DETECTION, Detection, TfliteFile
+from edgessd.model_file.readers.facts import Detection, FileFacts, no_spec
+from edgessd.model_file.readers.tflite import DETECTION
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, OutputSpec, Provenance, Thresholds
 
 Labels = str | Path | Sequence[str]
 
 
-def foreign_spec(path: Path, file: TfliteFile, labels: Labels | None) -> ModelSpec:
+def foreign_spec(path: Path, facts: FileFacts, labels: Labels | None) -> ModelSpec:
     """Describe a TFLite file without a spec that ends in `TFLite_Detection_PostProcess`.
 
     labels: class names, see `class_names`; None takes those of the file's standard metadata.
@@ -25,8 +25,8 @@ def foreign_spec(path: Path, file: TfliteFile, labels: Labels | None) -> ModelSp
     Raises SpecError where the file does not say enough, OptionError for labels that do not fit.
     """
     name = printable(path)
-    given = labels if labels is not None else file.facts.labels
-    if file.detection is None:
+    given = labels if labels is not None else facts.labels
+    if facts.detection is None:
         if labels is not None:
             raise SpecError(f"{name} has no {DETECTION} at its end, so labels are not enough: give a whole spec")
         raise no_spec(path)
@@ -35,22 +35,22 @@ def foreign_spec(path: Path, file: TfliteFile, labels: Labels | None) -> ModelSp
             f"{name} has neither an edgessd spec nor class names (it was made by another tool): give them with "
             "--labels FILE, or labels= in Python"
         )
-    count = _option(file.detection, "num_classes", 1, 32_768, name)
-    most = _option(file.detection, "max_detections", 1, 100_000, name)
+    count = _option(facts.detection, "num_classes", 1, 32_768, name)
+    most = _option(facts.detection, "max_detections", 1, 100_000, name)
     try:
         return ModelSpec(
             name=printable(path.stem, 100) or "model",
-            input=_input(file, name),
+            input=_input(facts, name),
             classes=class_names(given, int(count)),
             priors=UNKNOWN_PRIORS,
             scores="sigmoid",
             output=OutputSpec(level="nms"),
             defaults=Thresholds(
-                score_threshold=_option(file.detection, "nms_score_threshold", 0, 1, name),
-                iou_threshold=_option(file.detection, "nms_iou_threshold", 0, 1, name),
+                score_threshold=_option(facts.detection, "nms_score_threshold", 0, 1, name),
+                iou_threshold=_option(facts.detection, "nms_iou_threshold", 0, 1, name),
                 max_detections=int(most),
             ),
-            precision="int8" if {"int8", "uint8"} & file.facts.weights else "fp32",
+            precision="int8" if {"int8", "uint8"} & facts.weights else "fp32",
             provenance=Provenance(weights="another tool's file"),
         )
     except ValueError as error:
@@ -65,8 +65,8 @@ def _option(detection: Detection, key: str, low: float, high: float, name: str) 
     return float(f"{value:.6g}")
 
 
-def _input(file: TfliteFile, name: str) -> InputSpec:
-    tensor = file.facts.inputs[0] if len(file.facts.inputs) == 1 else None
+def _input(facts: FileFacts, name: str) -> InputSpec:
+    tensor = facts.inputs[0] if len(facts.inputs) == 1 else None
     shape = tensor.shape if tensor is not None else None
     if tensor is None or shape is None or len(shape) != 4 or shape[3] != 3 or shape[1] is None or shape[2] is None:
         raise SpecError(f"{name} does not have one input of RGB pictures, [1, H, W, 3]: give a whole spec")
@@ -88,8 +88,8 @@ def _input(file: TfliteFile, name: str) -> InputSpec:
             quantization_scale=tensor.scale,
             quantization_zero_point=tensor.zero_point,
         )
-    if tensor.dtype == "float32" and file.mean and file.scale:
-        mean3, scale3 = _three(file.mean, name), _three(file.scale, name)
+    if tensor.dtype == "float32" and facts.mean and facts.scale:
+        mean3, scale3 = _three(facts.mean, name), _three(facts.scale, name)
         return InputSpec(width=width, height=height, layout="NHWC", mean=mean3, scale=scale3)
     raise SpecError(
         f"{name} takes {tensor.dtype} pictures and does not say how they are normalised: give a whole spec with "

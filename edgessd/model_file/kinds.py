@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgessd.errors import ModelError, printable
 
-KINDS = {
+FILE_KINDS = {
     "onnx": "an ONNX file",
     "tflite": "a TFLite file",
     "openvino": "an OpenVINO file (.xml)",
@@ -17,7 +17,7 @@ ENGINES = {"onnx": ("onnx", "openvino"), "tflite": ("litert",), "openvino": ("op
 
 
 def file_kind(path: Path) -> str:
-    """Return the key of `KINDS` for a file, from its first bytes. Raises ModelError for anything else."""
+    """Return the key of `FILE_KINDS` for a file, from its first bytes. Raises ModelError for anything else."""
     name = printable(path)
     try:
         with path.open("rb") as file:

@@ -19,7 +19,7 @@ from edgessd.spec import ModelSpec
 
 READERS: dict[str, Callable[[str | Path], FileFacts]] = {
     "onnx": read_onnx,
-    "tflite": lambda path: read_tflite(path).facts,
+    "tflite": read_tflite,
     "openvino": read_openvino,
     "torch": read_safetensors,
 }
@@ -43,7 +43,7 @@ def read_spec(path: str | Path, labels: Labels | None = None) -> ModelSpec:
             raise refuse_labels(path)
         return facts.spec(path)
     if facts.kind == "tflite":
-        return foreign_spec(path, read_tflite(path), labels)
+        return foreign_spec(path, facts, labels)
     raise no_spec(path)
 
 
@@ -55,7 +55,7 @@ def read_outputs(path: str | Path) -> tuple[ModelSpec, list[int], list[TensorFac
     path = Path(path)
     facts = read_facts(path)
     spec = facts.spec(path)
-    places = output_order(read_tflite(path), spec, path) if facts.kind == "tflite" else named_outputs(path, spec, facts)
+    places = output_places(path, spec, facts)
     chosen = [facts.outputs[place] for place in places]
     if spec.output.level != "nms":  # in TFLite the sizes of those are only known to the engine
         check_outputs(spec, [known_shape(each) for each in chosen], path)
@@ -70,8 +70,10 @@ def read_spec_json(path: str | Path) -> ModelSpec:
         raise OptionError(f"spec file {path} cannot be read: {error.strerror}") from None
 
 
-def named_outputs(path: Path, spec: ModelSpec, facts: FileFacts) -> list[int]:
+def output_places(path: Path, spec: ModelSpec, facts: FileFacts) -> list[int]:
     """Return the positions among the outputs of those that the spec names. Raises SpecError where one is missing."""
+    if facts.kind == "tflite":
+        return output_order(facts, spec, path)
     places = {each.name: place for place, each in enumerate(facts.outputs)}
     check_names(spec, [*places, *facts.aliases], path)
     return [places[facts.aliases.get(name, name)] for name in spec.output.names]

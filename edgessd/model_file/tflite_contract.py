@@ -7,26 +7,26 @@ from pathlib import Path
 
 from edgessd.errors import SpecError, printable
 from edgessd.model_file.contract import FOREIGN, check_input, check_names, check_scale
-from edgessd.model_file.readers.tflite import Detection, TfliteFile
+from edgessd.model_file.readers.facts import Detection, FileFacts
 from edgessd.spec import ModelSpec
 
 
-def check_file(file: TfliteFile, spec: ModelSpec, path: Path) -> None:
+def check_file(facts: FileFacts, spec: ModelSpec, path: Path) -> None:
     """Hold what the file itself says of its tensors against the spec. Raises SpecError.
 
     Sizes that the interpreter finds out only when it prepares the graph are left to it.
     """
-    check_image(file, spec, path)
+    check_image(facts, spec, path)
     if spec.output.layout != "standard":
         raise SpecError(f"{printable(path)}: TFLite files have no layout {spec.output.layout}: {FOREIGN}")
-    output_order(file, spec, path)
-    if file.detection is not None and spec.output.level == "nms":
-        check_detection(file.detection, spec, path)
+    output_order(facts, spec, path)
+    if facts.detection is not None and spec.output.level == "nms":
+        check_detection(facts.detection, spec, path)
 
 
-def check_image(file: TfliteFile, spec: ModelSpec, path: Path) -> None:
+def check_image(facts: FileFacts, spec: ModelSpec, path: Path) -> None:
     """Hold the input tensor and its scale against the spec. Raises SpecError."""
-    inputs = file.facts.inputs
+    inputs = facts.inputs
     shapes = [("B", None, None, None) if each.shape is None else each.shape for each in inputs]
     check_input(spec, shapes, [each.dtype for each in inputs], path)
     if spec.input.dtype != "float32":
@@ -68,24 +68,24 @@ def check_detection(detection: Detection, spec: ModelSpec, path: Path) -> str:
     return ", ".join(f"{key} {value:g}" for key, value in wanted.items())
 
 
-def output_order(file: TfliteFile, spec: ModelSpec, path: Path) -> list[int]:
+def output_order(facts: FileFacts, spec: ModelSpec, path: Path) -> list[int]:
     """Return the positions among the graph's outputs of those that the spec names.
 
     raw, decoded: found by the name of the tensor or of the signature, or, where those names are not there, by
     shapes that can be nothing else. nms: locations, classes, scores, count, as the detection operator has them.
     Raises SpecError.
     """
-    outputs = file.facts.outputs
+    outputs = facts.outputs
     if spec.output.level == "nms":
-        if file.detection is None:
+        if facts.detection is None:
             raise SpecError(f"{printable(path)} does not end in TFLite_Detection_PostProcess, its spec says level nms")
-        return list(file.detection.outputs)
+        return list(facts.detection.outputs)
     places = {output.name: place for place, output in enumerate(outputs)}
-    names = [file.facts.aliases.get(name, name) for name in spec.output.names]
+    names = [facts.aliases.get(name, name) for name in spec.output.names]
     if all(name in places for name in names):
         return [places[name] for name in names]
     sizes = [spec.num_logits if spec.output.level == "raw" else len(spec.classes), 4]
     last = [output.shape[-1] if output.shape else None for output in outputs]
     if len(outputs) != 2 or sizes[0] == 4 or sorted(map(str, last)) != sorted(map(str, sizes)):
-        check_names(spec, [*places, *file.facts.aliases], path)
+        check_names(spec, [*places, *facts.aliases], path)
     return [last.index(size) for size in sizes]

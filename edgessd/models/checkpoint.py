@@ -28,11 +28,6 @@ def save_checkpoint(path: str | os.PathLike[str], model: SSD, spec: ModelSpec) -
         raise ModelError(f"cannot write the checkpoint {path}: {error}") from None
 
 
-def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
-    """Return the spec of a checkpoint without reading its weights; errors as in `load_checkpoint`."""
-    return _read(path, weights=False)[0]
-
-
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[SSD, ModelSpec]:
     """Return the network, in evaluation mode, and the spec of a checkpoint.
 
@@ -41,20 +36,20 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[SSD, ModelSpec]:
     """
     from edgessd.models.weights import load_strictly
 
-    spec, tensors = _read(path, weights=True)
+    spec, tensors = _read(path)
     model = build_ssd(spec)
     load_strictly(model, tensors, str(path))
     return model.eval(), spec
 
 
-def _read(path: str | os.PathLike[str], *, weights: bool) -> tuple[ModelSpec, dict[str, torch.Tensor]]:
+def _read(path: str | os.PathLike[str]) -> tuple[ModelSpec, dict[str, torch.Tensor]]:
     file = Path(path)
     if not file.is_file():
         raise ModelError(f"no such checkpoint: {file}")
     try:
         with safe_open(str(file), framework="pt") as reader:
             metadata = reader.metadata() or {}
-            tensors = {key: reader.get_tensor(key) for key in reader.keys()} if weights else {}  # noqa: SIM118
+            tensors = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{file} is not a whole safetensors file: {error}") from None
     if METADATA_KEY not in metadata:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd.errors import ModelError, OptionError, SpecError, missing_extra, one_line, printable
-from edgessd.io._quiet import quiet_decoders
 from edgessd.model_file.contract import FOREIGN, check_input, check_outputs, to_outputs
 from edgessd.model_file.foreign import Labels, foreign_spec, refuse_labels
-from edgessd.model_file.readers.tflite import Detection, TfliteFile, read_tflite
+from edgessd.model_file.readers.facts import Detection, FileFacts
+from edgessd.model_file.readers.tflite import read_tflite
 from edgessd.model_file.tflite_contract import check_file, output_order
 from edgessd.ops.outputs import FinalOutputs, Outputs
 from edgessd.runtimes.base import LoadOptions, Runtime
@@ -50,28 +50,28 @@ class LiteRtRuntime(Runtime):
         labels: Labels | None = None,
     ) -> None:
         path = Path(path)
-        file = read_tflite(path)
-        if spec is None and file.facts.spec_text is not None:
+        facts = read_tflite(path)
+        if spec is None and facts.spec_text is not None:
             if labels is not None:
                 raise refuse_labels(path)
-            spec = file.facts.spec(path)
-        self.spec = spec or foreign_spec(path, file, labels)
-        check_file(file, self.spec, path)
+            spec = facts.spec(path)
+        self.spec = spec or foreign_spec(path, facts, labels)
+        check_file(facts, self.spec, path)
         module = _import()
-        if threads is not None and _loses_a_class(file.detection, threads):
+        if threads is not None and _loses_a_class(facts.detection, threads):
             threads = 1
         self._interpreter = _interpreter(module, path, threads, providers)
-        self._check(file, path)
+        self._check(facts, path)
         self.name = f"{module.__name__.split('.')[0]} ({', '.join(_as_list(providers)) or 'cpu'})"
 
-    def _check(self, file: TfliteFile, path: Path) -> None:
+    def _check(self, facts: FileFacts, path: Path) -> None:
         """Hold the interpreter's tensors, which have their sizes by now, against the spec."""
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         check_input(self.spec, [each["shape"] for each in inputs], [_dtype(each) for each in inputs], path)
         if inputs[0]["shape"][0] != 1:
             raise SpecError(f"{printable(path)} takes batches of {inputs[0]['shape'][0]}, edgessd runs batches of 1")
         self._input = inputs[0]["index"]
-        self._outputs = [outputs[position] for position in output_order(file, self.spec, path)]
+        self._outputs = [outputs[position] for position in output_order(facts, self.spec, path)]
         order = [0, 2, 1, 3] if self.spec.output.level == "nms" else [0, 1]  # locations, classes, scores, count
         check_outputs(self.spec, [self._outputs[position]["shape"] for position in order], path)
 
@@ -87,7 +87,7 @@ class LiteRtRuntime(Runtime):
         self._interpreter.set_tensor(self._input, picture[None])
         self._interpreter.invoke()
         answers = [self._interpreter.get_tensor(each["index"]) for each in self._outputs]
-        return [_real(answer, each) for answer, each in zip(answers, self._outputs, strict=True)]
+        return [_dequantized(answer, each) for answer, each in zip(answers, self._outputs, strict=True)]
 
     def free(self) -> None:
         """Free the interpreter."""
@@ -138,9 +138,8 @@ def _interpreter(module: Any, path: Path, threads: int | None, providers: str | 
                 "give xnnpack, reference or the path of a delegate library"
             ) from None
     try:
-        with quiet_decoders():
-            interpreter = module.Interpreter(**options, experimental_delegates=delegates or None)
-            interpreter.allocate_tensors()
+        interpreter = module.Interpreter(**options, experimental_delegates=delegates or None)
+        interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{printable(path)} cannot be loaded by LiteRT: {one_line(error)}") from None
     return interpreter
@@ -150,29 +149,29 @@ def _dtype(details: dict[str, Any]) -> str:
     return str(np.dtype(details["dtype"]))
 
 
-def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
+def _dequantized(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
     """Return an output as float32: integers stand for (q - zero point) * scale, by the tensor's own scale."""
     if values.dtype.kind == "f":
         return values.astype(np.float32, copy=False)
     scale, zero_point = details["quantization"]
     if values.dtype not in (np.int8, np.uint8, np.int16) or not scale > 0:
         raise SpecError(f"output {printable(details['name'])!r} is {values.dtype} without a scale: {FOREIGN}")
-    real: NDArray[Any] = (values.astype(np.int32) - np.int32(zero_point)).astype(np.float32) * np.float32(scale)
-    return real
+    steps = (values.astype(np.int32) - np.int32(zero_point)).astype(np.float32)
+    return steps * np.float32(scale)
 
 
 def _final(spec: ModelSpec, arrays: list[NDArray[Any]]) -> FinalOutputs:
     """Turn the operator's (ymin, xmin, ymax, xmax), float classes and float count into final outputs."""
     locations, classes, scores, count = arrays
     outputs = to_outputs(
-        spec, [locations[..., [1, 0, 3, 2]], scores, _whole(classes, -1), _whole(count.reshape(-1), 0)]
+        spec, [locations[..., [1, 0, 3, 2]], scores, _rounded(classes, -1), _rounded(count.reshape(-1), 0)]
     )
     assert isinstance(outputs, FinalOutputs)
     return outputs
 
 
-def _whole(values: NDArray[Any], instead: int) -> NDArray[np.int64]:
+def _rounded(values: NDArray[Any], instead: int) -> NDArray[np.int64]:
     """Round to integers; what is not finite or beyond 2^31 becomes `instead`."""
     good = np.isfinite(values) & (np.abs(values) < 2.0**31)
-    whole: NDArray[np.int64] = np.rint(np.where(good, values, instead)).astype(np.int64)
-    return whole
+    rounded: NDArray[np.int64] = np.rint(np.where(good, values, instead)).astype(np.int64)
+    return rounded

@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 
 from edgessd.errors import OptionError, did_you_mean, missing_extra, printable
 from edgessd.model_file.foreign import Labels
-from edgessd.model_file.kinds import ENGINES, KINDS, file_kind
+from edgessd.model_file.kinds import ENGINES, FILE_KINDS, file_kind
 from edgessd.runtimes.base import LoadOptions, Runtime
 from edgessd.spec import ModelSpec
 
@@ -50,7 +50,7 @@ def load_runtime(
     chosen = runtime or ENGINES[kind][0]
     if chosen not in ENGINES[kind]:
         raise OptionError(
-            f"{printable(path)} is {KINDS[kind]}; runtime {runtime!r} cannot load it: leave out --runtime, "
+            f"{printable(path)} is {FILE_KINDS[kind]}; runtime {runtime!r} cannot load it: leave out --runtime, "
             f"or use {' or '.join(ENGINES[kind])}"
         )
     if labels is not None and kind != "tflite":

@@ -1,6 +1,8 @@
-"""Where a run computes, and in which precision."""
+"""Where a run computes, in which precision, and with how many processes that load pictures."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 from accelerate import Accelerator
@@ -35,3 +37,11 @@ def channels_last(network: nn.Module) -> None:
     for value in network.parameters():
         if value.dim() == 4:
             value.data = value.data.contiguous(memory_format=torch.channels_last)
+
+
+def workers_for(wanted: int | None, processes: int) -> int:
+    """Return `wanted`, or the processors less one shared among the training processes, 1 to 8 of them."""
+    if wanted is not None:
+        return wanted
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, (cores - 1) // max(1, processes)))

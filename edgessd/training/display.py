@@ -1,28 +1,34 @@
-"""The progress bar, and how many loader processes a machine should have."""
+"""The progress bar of a training run."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from edgessd.training.engine import Trainer
+from accelerate import Accelerator
+
+from edgessd.training.config import TrainConfig
+from edgessd.training.feed import Feed
+from edgessd.training.state import Progress
 
 
-def workers_for(wanted: int | None, processes: int) -> int:
-    """Return `wanted`, or the processors less one shared among the training processes, 1 to 8 of them."""
-    if wanted is not None:
-        return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, (cores - 1) // max(1, processes)))
+class Shown(Protocol):
+    """What is shown of a run, and how it speaks."""
+
+    accelerator: Accelerator
+    config: TrainConfig
+    progress: Progress
+    feed: Feed
+    per_epoch: int
+    say: Callable[[str], None]
 
 
 class Display:
     """A bar on a terminal, nothing elsewhere; and the speed of the epoch, without the evaluation."""
 
-    def __init__(self, trainer: Trainer, *, enabled: bool) -> None:
+    def __init__(self, trainer: Shown, *, enabled: bool) -> None:
         self._trainer = trainer
         self._enabled = enabled and trainer.accelerator.is_main_process
         self._bar: Any = None

@@ -14,7 +14,7 @@ from edgessd.spec import InputSpec
 from edgessd.training.augment import PRESETS
 from edgessd.training.config import TrainConfig
 from edgessd.training.data import Batch, Batches, PictureSet, TrainingSet, make_loader, normalize
-from edgessd.training.display import workers_for
+from edgessd.training.device import workers_for
 from edgessd.training.distill import unlabelled_pictures
 from edgessd.training.scales import SizeChoice
 

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from edgessd import zoo
-from edgessd.apps.bundle.final import final_onnx, final_rows
+from edgessd.export.final import final_onnx, final_rows
 from edgessd.model_file import read_spec
 from edgessd.spec import LAYOUTS, OutputSpec
 
@@ -35,7 +35,7 @@ SAME_GRAPH = {"int8-frigate.onnx": "int8-nms.onnx"}
 
 def folder() -> Path:
     """Return the folder of the files, another one after every change of what makes them."""
-    parts = ("export", "models", "spec.py", "zoo/models", "apps/bundle/final.py")
+    parts = ("export", "models", "spec.py", "zoo/models")
     places = [ROOT / "edgessd" / part for part in parts]
     sources = [file for place in places for file in (sorted(place.rglob("*.*")) if place.is_dir() else [place])]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources if file.suffix != ".pyc"))

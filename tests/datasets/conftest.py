@@ -1,8 +1,9 @@
 import json
 
-import cv2
 import numpy as np
 import pytest
+
+from edgessd._cv2 import cv2
 
 
 def write_picture(path, size=(64, 48), seed=0):

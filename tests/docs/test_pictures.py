@@ -23,7 +23,8 @@ def test_the_house_is_drawn_as_it_stands():
 
 def test_a_package_on_the_wrong_side_of_the_line_is_refused(monkeypatch):
     drawing = script("architecture_picture")
-    monkeypatch.setattr(drawing, "layers", lambda: ({"training"}, set()))
+    above, below = drawing.layers()
+    monkeypatch.setattr(drawing, "layers", lambda: (above | {"training"}, below - {"training"}))
     with pytest.raises(ValueError, match="training is drawn on the wrong side"):
         drawing.picture()
 

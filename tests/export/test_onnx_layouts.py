@@ -208,7 +208,7 @@ def test_rows_that_are_none_end_the_detections(tmp_path, rng, make_onnx):
 
 def test_a_bundled_file_is_raised_to_rows_for_frigate(tmp_path):
     from edgessd import zoo
-    from edgessd.apps.bundle.final import final_onnx
+    from edgessd.export.final import final_onnx
 
     bundled = zoo.resolve_model(None, "onnx")
     data, spec = final_onnx(bundled, "detections7")

@@ -32,7 +32,7 @@ def damaged(function, *arguments, match="truncated or damaged"):
 
 
 def test_tflite_facts():
-    facts = read_tflite(DATA / "tiny.tflite").facts
+    facts = read_tflite(DATA / "tiny.tflite")
     assert facts.inputs == (TensorFact("image", (1, 4, 8, 3), "float32"),)
     assert [each.name for each in facts.outputs] == ["logits", "offsets"]
     assert facts.spec("tiny").name == "tiny"
@@ -47,18 +47,18 @@ def test_tflite_detection_and_standard_metadata():
     assert file.detection.options["num_classes"] == 2
     assert file.detection.options["nms_iou_threshold"] == 0.5
     assert file.detection.options["use_regular_nms"] == 1
-    assert file.facts.labels == ("a", "b")
+    assert file.labels == ("a", "b")
     assert (file.mean, file.scale) == ((0.0,), (255.0,))
 
 
 def test_tflite_variants(make_tflite):
-    facts = parse_tflite(make_tflite.tiny(input_type="int8", input_scale=(0.5, -3), output_type="uint8")).facts
+    facts = parse_tflite(make_tflite.tiny(input_type="int8", input_scale=(0.5, -3), output_type="uint8"))
     assert facts.inputs == (TensorFact("image", (1, 4, 8, 3), "int8", 0.5, -3),)
     assert facts.outputs[0] == TensorFact("logits", (1, 2, 2), "uint8", 0.125, 3)
-    facts = parse_tflite(make_tflite.tiny(names=("x", "y"), signature=("logits", "offsets"))).facts
+    facts = parse_tflite(make_tflite.tiny(names=("x", "y"), signature=("logits", "offsets")))
     assert facts.aliases == {"logits": "x", "offsets": "y"}
-    assert parse_tflite(make_tflite.tiny(outside=True)).facts.spec("x").name == "tiny"
-    assert parse_tflite(make_tflite.tiny(text="")).facts.spec_text is None
+    assert parse_tflite(make_tflite.tiny(outside=True)).spec("x").name == "tiny"
+    assert parse_tflite(make_tflite.tiny(text="")).spec_text is None
 
 
 def test_the_bundled_tiny_files_are_those_that_the_program_writes(make_tflite):
@@ -81,7 +81,7 @@ def test_a_tflite_file_with_a_broken_archive_of_labels():
     start = NMS.index(b"PK\x03\x04")
     damaged(parse_tflite, NMS[: start + 20], match="archive of associated files")
     renamed = NMS[:start] + NMS[start:].replace(b"labels.txt", b"lables.txt")
-    assert parse_tflite(renamed).facts.labels is None
+    assert parse_tflite(renamed).labels is None
 
 
 def test_an_archive_that_unpacks_to_gigabytes_is_refused(make_tflite):

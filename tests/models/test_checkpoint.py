@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from edgessd.errors import ModelError, SpecError
+from edgessd.model_file import read_spec
 from edgessd.models import create_model, load_checkpoint, save_checkpoint
-from edgessd.models.checkpoint import read_spec
 from edgessd.spec import METADATA_KEY
 
 

@@ -1,11 +1,11 @@
 import pickle
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from edgessd._cv2 import cv2
 from edgessd._torchvision import timm
 from edgessd.classes.coco import COCO_CLASSES
 from edgessd.errors import ModelError

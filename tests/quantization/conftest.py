@@ -1,8 +1,8 @@
-import cv2
 import numpy as np
 import pytest
 import torch
 
+from edgessd._cv2 import cv2
 from edgessd.models import create_model
 
 

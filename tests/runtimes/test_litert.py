@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from edgessd import Detector, zoo
-from edgessd.apps.bundle.final import final_tflite
 from edgessd.errors import DependencyError, EdgeSSDError, EngineError, ModelError, OptionError, SpecError
+from edgessd.export.final import final_tflite
 from edgessd.ops.outputs import DecodedOutputs, FinalOutputs, RawOutputs
 from edgessd.runtimes import load_runtime
 from edgessd.spec import InputSpec, OutputSpec, Thresholds

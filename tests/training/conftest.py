@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 import pytest
 import torch
+
+from edgessd._cv2 import cv2
 
 COLORS = {"blue": (220, 60, 40), "red": (40, 40, 220)}
 SMALL = "timm:mobilenetv3_small_050"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import edgessd
 from edgessd import zoo
-from edgessd.apps.bundle.final import final_onnx, final_openvino, final_rows, final_tflite
 from edgessd.errors import ModelError, OptionError, printable
 from edgessd.io.files import write_part
 from edgessd.io.folders import check_new, new_folder
@@ -88,18 +87,20 @@ def write_frigate(models: Sequence[str | Path | None], folder: Path) -> list[Pat
     It is there as a whole or not at all. Raises InputError where `folder` exists and is not empty, OptionError and
     ModelError for models that Frigate cannot run, DependencyError where a package is missing.
     """
+    from edgessd.export import final
+
     onnx, tflite = _by_kind(models)
     check_new(folder)
     with new_folder(folder) as new:
         specs: dict[str, ModelSpec] = {}
         if tflite is not None:
-            data, specs["cpu"] = final_tflite(tflite)
+            data, specs["cpu"] = final.final_tflite(tflite)
             _check(tflite, specs["cpu"])
             write_part(new / "model.tflite", data)
         if onnx is not None:
             _check(onnx, read_facts(onnx).spec(onnx))
-            specs["openvino"] = final_openvino(onnx, new / "model.xml", "detections7")
-            data, specs["onnx"] = final_rows(*final_onnx(onnx, "detections7"))
+            specs["openvino"] = final.final_openvino(onnx, new / "model.xml", "detections7")
+            data, specs["onnx"] = final.final_rows(*final.final_onnx(onnx, "detections7"))
             write_part(new / "model.onnx", data)
         _check_same(list(specs.values()))
         for detector, spec in specs.items():

@@ -10,7 +10,6 @@ import msgspec
 
 import edgessd
 from edgessd.apps.bundle import npm
-from edgessd.apps.bundle.final import final_onnx, final_tflite
 from edgessd.errors import ModelError, OptionError, printable
 from edgessd.io.files import write_part
 from edgessd.io.folders import check_new, new_folder
@@ -49,15 +48,17 @@ def write_page(
     It is there as a whole or not at all. Raises InputError where `folder` exists and is not empty, OptionError and
     ModelError for models that no page can be made of, DownloadError, DependencyError.
     """
+    from edgessd.export import final
+
     onnx, tflite = _by_kind(models)
     if mediapipe is not None and tflite is None:
         raise OptionError("--mediapipe is for a TFLite model: name one beside the ONNX model")
     check_new(folder)
-    data, spec = final_onnx(onnx)
+    data, spec = final.final_onnx(onnx)
     _check_input(onnx, spec)
     second = None
     if tflite is not None:
-        second = final_tflite(tflite)
+        second = final.final_tflite(tflite)
         _check_input(tflite, second[1], channels="RGB")
     with new_folder(folder) as new:
         _page(new, "index.html", "onnx.js", "model.onnx", data, spec, both=second is not None)

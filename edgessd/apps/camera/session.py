@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgessd.apps.camera import prepare
 from edgessd.apps.camera.benchmark import start_benchmark
 from edgessd.apps.camera.capture import Capture
 from edgessd.apps.camera.clips import ClipOutput
@@ -45,11 +46,11 @@ def run_session(settings: Settings) -> None:
 
     What was found until a problem is kept; the problem is raised at the end.
     """
-    settings.check()
-    shapes, watched, size, style = settings.shapes(), settings.watched(), settings.capture_size(), settings.style()
+    prepare.check_settings(settings)
+    shapes, watched, size = prepare.shapes(settings), prepare.watched(settings), prepare.capture_size(settings)
     known, first = choices(settings.model, settings.models)
-    link = settings.link()
-    actions = settings.actions(link)
+    link = prepare.mqtt_link(settings)
+    actions = prepare.actions(settings, link)
     address = _web_address(settings)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
@@ -59,9 +60,10 @@ def run_session(settings: Settings) -> None:
         engine = _load(settings, known, first)
         stack.callback(engine.close)
         control = Control(engine, stop, snapshots=settings.snapshots, benchmark=start_benchmark)
+        control.numbers = settings.numbers
         engine.say = control.say
         session = Session(settings, engine, control, capture, stop)
-        view = View(capture, control, session.recorder, open_drawing(style), shapes)
+        view = View(capture, control, session.recorder, open_drawing(settings.drawing), shapes)
         followers = _followers(settings, shapes, engine, source)
         session.add_events(watched, actions, link)
         session.add_files()

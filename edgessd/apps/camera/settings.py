@@ -1,144 +1,144 @@
-"""What the user has asked for, checked before the work begins."""
+"""What the user can ask for: the options of the command, said once."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from edgessd.apps.camera.actions import Command, Mqtt, Webhook
-from edgessd.apps.camera.counters import Shape, parse_line, parse_zone
-from edgessd.apps.camera.drawing import Style
-from edgessd.apps.camera.events import Action
-from edgessd.apps.camera.frame_log import check_log_target
-from edgessd.apps.camera.mqtt import MqttLink
-from edgessd.apps.camera.mqtt_address import MqttAddress, is_topic
-from edgessd.errors import OptionError, printable
-from edgessd.io.video import check_video_target
+from msgspec import Meta, Struct, field
+
+from edgessd.options import Option, shared
+
+Count = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]
+Rate = Annotated[float, Meta(ge=0.01)]
+Seconds = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+_SOURCE = "Source"
+_MODEL = "Model"
+_OUTPUT = "Output"
+_TRACK = "Tracking and counting"
+_EVENTS = "Events"
+_MQTT = "MQTT and Home Assistant"
+_WEB = "Web view"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The options of the command, by their names there (`edgessd.cli.camera`)."""
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The options of `edgessd camera`, by their names there and in a file for `--config`.
 
-    source: str
-    size: str | None
-    every: int
-    max_fps: float | None
-    loop: bool
-    retries: int | None
-    max_frames: int | None
-    model: str | None
-    models: Path | None
-    runtime: str | None
-    threads: int | None
-    spec: Path | None
-    score_threshold: float | None
-    classes: list[str] | None
-    output: Path | None
-    window: bool | None
-    json_file: str | None
-    csv_file: str | None
-    snapshots: Path | None
-    drawing: str | None
-    track: bool
-    line: list[str] | None
-    zone: list[str] | None
-    on_detect: list[str] | None
-    cooldown: float
-    webhook: str | None
-    execute: str | None
-    mqtt: str | None
-    mqtt_password_file: Path | None
-    home_assistant: bool
-    discovery_prefix: str
-    clips: Path | None
-    clip_before: float
-    clip_after: float
-    web: str | None
-    web_token: str | None
-    web_cert: Path | None
+    Each field is one option: its type and limits, and in `Option` its help, its environment variable and whether it
+    is a secret. `edgessd.cli.struct_command` makes the command of it; nothing else lists the options.
+    """
 
-    def check(self) -> None:
-        """Refuse before the work what could only fail after it."""
-        output = self.output
-        if output is not None:
-            check_video_target(output)
-            if output.exists() and Path(self.source).exists() and output.samefile(self.source):
-                raise OptionError(f"{output} would overwrite its own source: give --output another name")
-        if self.json_file is not None:
-            check_log_target("--json", self.json_file, (".json", ".jsonl"))
-        if self.csv_file is not None:
-            check_log_target("--csv", self.csv_file, (".csv",))
-        if self.json_file == self.csv_file == "-":
-            raise OptionError("--json - and --csv - would mix on the terminal: give one of them a file")
-        if self.web is None and self.web_cert is not None:
-            raise OptionError("--web-cert belongs to --web")
-        if self.mqtt is None:
-            self._check_without_mqtt()
-        if not is_topic(self.discovery_prefix):
-            raise OptionError(f"--discovery-prefix {printable(self.discovery_prefix)}: no topic of MQTT")
+    source: Annotated[
+        str,
+        Option(
+            "Camera number, video, picture folder, address (rtsp, http), picamera, GStreamer pipeline, demo, or "
+            "browser.",
+            panel=_SOURCE,
+            file="there",
+            address=True,
+        ),
+    ] = "0"
+    size: Annotated[str | None, Option("Size of capture.", panel=_SOURCE, metavar="WxH")] = None
+    every: Annotated[Count, Option("Only each N-th frame.", panel=_SOURCE)] = 1
+    max_fps: Annotated[Rate | None, Option("Frames per second at most.", panel=_SOURCE)] = None
+    loop: Annotated[bool, Option("Play a file again and again.", panel=_SOURCE)] = False
+    retries: Annotated[
+        Natural | None, Option("Attempts in a row to get a lost source back; default: no end.", panel=_SOURCE)
+    ] = None
+    max_frames: Annotated[Count | None, Option("End after so many frames.", panel=_SOURCE)] = None
 
-    def _check_without_mqtt(self) -> None:
-        if self.home_assistant:
-            raise OptionError("--home-assistant needs --mqtt: it is told over MQTT")
-        if self.mqtt_password_file is not None:
-            raise OptionError("--mqtt-password-file belongs to --mqtt")
+    model: Annotated[str | None, shared.MODEL.below(_MODEL)] = None
+    models: Annotated[
+        Path | None, Option("Folder of model files to choose from while it runs.", panel=_MODEL, metavar="DIR")
+    ] = None
+    runtime: Annotated[str | None, shared.RUNTIME.below(_MODEL)] = None
+    threads: Annotated[Count | None, shared.THREADS.below(_MODEL)] = None
+    spec: Annotated[Path | None, shared.SPEC.below(_MODEL)] = None
+    score_threshold: Annotated[Fraction | None, shared.SCORE_THRESHOLD.below(_MODEL)] = None
+    classes: Annotated[list[str] | None, shared.CLASSES.below(_MODEL)] = None
 
-    def shapes(self) -> list[Shape]:
-        """Lines and zones."""
-        shapes = [
-            *(parse_line(text, number) for number, text in enumerate(self.line or (), 1)),
-            *(parse_zone(text, number) for number, text in enumerate(self.zone or (), 1)),
-        ]
-        if len({shape.name for shape in shapes}) < len(shapes):
-            raise OptionError("two lines or zones have the same name: give each its own")
-        return shapes
+    output: Annotated[
+        Path | None, Option("Save the annotated video (.mp4, .mov, .mkv or .avi).", short="o", panel=_OUTPUT)
+    ] = None
+    window: Annotated[bool | None, Option("Show a window; default: where there is a display.", panel=_OUTPUT)] = None
+    numbers: Annotated[
+        bool, Option("Write speed, times and model on every picture; without it, boxes only.", panel=_OUTPUT)
+    ] = True
+    json_file: Annotated[
+        str | None,
+        Option(
+            "Detections of every frame: *.json is written at the end, *.jsonl (or -) line by line.",
+            panel=_OUTPUT,
+            file="always",
+        ),
+    ] = field(default=None, name="json")
+    csv_file: Annotated[
+        str | None, Option("One line per object, to *.csv or - (the terminal).", panel=_OUTPUT, file="always")
+    ] = field(default=None, name="csv")
+    snapshots: Annotated[
+        Path | None, Option("Folder for snapshots (key s); default: this one.", panel=_OUTPUT, metavar="DIR")
+    ] = None
+    drawing: Annotated[
+        Literal["own", "supervision"] | None,
+        Option("Who draws the boxes; default: supervision if installed.", panel=_OUTPUT),
+    ] = None
 
-    def capture_size(self) -> tuple[int, int] | None:
-        """Width and height."""
-        if self.size is None:
-            return None
-        match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", self.size)
-        if match is None:
-            raise OptionError(f"--size {self.size}: give width and height, such as 640x480")
-        return int(match.group(1)), int(match.group(2))
+    track: Annotated[bool, Option("Give objects ids (ByteTrack).", panel=_TRACK)] = False
+    line: Annotated[
+        list[str],
+        Option("Count who crosses; fractions of the picture.", panel=_TRACK, metavar="NAME=x1,y1,x2,y2"),
+    ] = []
+    zone: Annotated[
+        list[str],
+        Option("Count who is inside; three corners or more.", panel=_TRACK, metavar="NAME=x1,y1,..."),
+    ] = []
 
-    def style(self) -> Style | None:
-        """Who draws."""
-        if self.drawing == "own":
-            return "own"
-        if self.drawing == "supervision":
-            return "supervision"
-        if self.drawing is not None:
-            raise OptionError(f"--drawing {self.drawing}: use own or supervision")
-        return None
+    on_detect: Annotated[
+        list[str] | None,
+        Option(
+            "Make an event when it appears.",
+            panel=_EVENTS,
+            metavar="CLASS[,CLASS]",
+            env="EDGESSD_ON_DETECT",
+            commas=True,
+        ),
+    ] = None
+    cooldown: Annotated[Seconds, Option("Seconds a class must be away before its next event.", panel=_EVENTS)] = 10.0
+    webhook: Annotated[str | None, Option("POST each event as JSON.", panel=_EVENTS, metavar="URL", address=True)] = (
+        None
+    )
+    execute: Annotated[str | None, Option("Run for each event, JSON on stdin.", panel=_EVENTS, metavar="CMD")] = field(
+        default=None, name="exec"
+    )
+    clips: Annotated[Path | None, Option("Record a video around each event.", panel=_EVENTS, metavar="DIR")] = None
+    clip_before: Annotated[float, Meta(ge=0, le=60), Option("Seconds of a clip before its event.", panel=_EVENTS)] = 3.0
+    clip_after: Annotated[float, Meta(ge=0, le=240), Option("Seconds of a clip after its event.", panel=_EVENTS)] = 5.0
 
-    def watched(self) -> list[str]:
-        """Classes whose appearance is an event."""
-        if self.on_detect is None:
-            named = {"--webhook": self.webhook, "--exec": self.execute, "--mqtt": self.mqtt, "--clips": self.clips}
-            for option, value in named.items():
-                if value is not None:
-                    raise OptionError(f"{option} needs --on-detect CLASS: say what is an event")
-            return []
-        if not self.on_detect:
-            raise OptionError("--on-detect needs the name of a class")
-        return self.on_detect
+    mqtt: Annotated[
+        str | None,
+        Option(
+            "Publish each event: mqtt://[user@]host[:port][/topic].",
+            panel=_MQTT,
+            metavar="URL",
+            env="EDGESSD_MQTT",
+            address=True,
+        ),
+    ] = None
+    mqtt_password_file: Annotated[Path | None, Option("Its password; or set EDGESSD_MQTT_PASSWORD.", panel=_MQTT)] = (
+        None
+    )
+    home_assistant: Annotated[bool, Option("Be a device in Home Assistant, over --mqtt.", panel=_MQTT)] = False
+    discovery_prefix: Annotated[str, Option("Home Assistant's discovery prefix.", panel=_MQTT, metavar="TOPIC")] = (
+        "homeassistant"
+    )
 
-    def link(self) -> MqttLink | None:
-        """The connection to a broker, not started yet."""
-        if self.mqtt is None:
-            return None
-        return MqttLink(MqttAddress.parse(self.mqtt, source=self.source, password_file=self.mqtt_password_file))
-
-    def actions(self, link: MqttLink | None = None) -> list[Action]:
-        """What is done about an event; opens what it needs."""
-        actions: list[Action] = []
-        if self.webhook is not None:
-            actions.append(Webhook(self.webhook))
-        if self.execute is not None:
-            actions.append(Command(self.execute))
-        if link is not None:
-            actions.append(Mqtt(link))
-        return actions
+    web: Annotated[
+        str | None, Option("Serve the web view, as 8000 or 0.0.0.0:8000.", panel=_WEB, metavar="[HOST:]PORT")
+    ] = None
+    web_token: Annotated[
+        str | None, Option("Its token; default: a new one each time.", panel=_WEB, env="EDGESSD_WEB_TOKEN", secret=True)
+    ] = None
+    web_cert: Annotated[Path | None, Option("Certificate (PEM) for https, with its key.", panel=_WEB)] = None

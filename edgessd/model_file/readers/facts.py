@@ -27,12 +27,28 @@ class TensorFact:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """A `TFLite_Detection_PostProcess` at the end of a graph.
+
+    inputs: offsets, scores, anchors. outputs: positions among the graph's outputs of locations, classes, scores
+    and count.
+    options: the operator's own, such as `num_classes`.
+    """
+
+    inputs: tuple[TensorFact, ...]
+    outputs: tuple[int, ...]
+    options: dict[str, float]
+
+
+@dataclass(frozen=True)
 class FileFacts:
     """A model file without its weights.
 
     spec_text: the JSON of its spec, None where it has none. labels: class names at the place where the
     format's own tools look, None where there are none. labels_at: that place, in words.
     weights: numpy's names of the types of the constants. aliases: other names of outputs, each with the tensor's.
+    detection: where a TFLite graph ends in one. mean, scale: a float input is (p - mean) / scale, where the standard
+    TFLite metadata says so.
     """
 
     kind: str
@@ -43,6 +59,9 @@ class FileFacts:
     labels_at: str = ""
     weights: frozenset[str] = frozenset()
     aliases: dict[str, str] = field(default_factory=dict)
+    detection: Detection | None = None
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     def spec(self, path: str | Path) -> ModelSpec:
         """Return the spec. Raises SpecError where there is none, or one that cannot be read."""

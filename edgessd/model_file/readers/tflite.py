@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgessd.classes.label_files import label_lines
 from edgessd.errors import ModelError, printable
-from edgessd.model_file.readers.facts import FileFacts, Shape, TensorFact, damaged, read_bytes
+from edgessd.model_file.readers.facts import Detection, FileFacts, Shape, TensorFact, damaged, read_bytes
 from edgessd.model_file.readers.flatbuffer import FlatBuffer, Table
 from edgessd.model_file.readers.flexbuffer import read_flex_map
 from edgessd.spec import MAX_JSON, METADATA_KEY
@@ -39,31 +39,7 @@ _VALUE_LABELS = 3  # AssociatedFileType.TENSOR_VALUE_LABELS
 _NORMALIZATION = 1  # ProcessUnitOptions.NormalizationOptions
 
 
-@dataclass(frozen=True)
-class Detection:
-    """A `TFLite_Detection_PostProcess` at the end of a graph.
-
-    inputs: offsets, scores, anchors. outputs: positions among the graph's outputs of locations, classes, scores
-    and count.
-    options: the operator's own, such as `num_classes`.
-    """
-
-    inputs: tuple[TensorFact, ...]
-    outputs: tuple[int, ...]
-    options: dict[str, float]
-
-
-@dataclass(frozen=True)
-class TfliteFile:
-    """facts; detection: where the graph ends in one; mean, scale: a float input is (p - mean) / scale, if told."""
-
-    facts: FileFacts
-    detection: Detection | None = None
-    mean: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
-
-
-def read_tflite(path: str | Path) -> TfliteFile:
+def read_tflite(path: str | Path) -> FileFacts:
     """Read a TFLite file. Raises ModelError, with the name of the file, where it does not hold together."""
     try:
         return parse_tflite(read_bytes(path))
@@ -71,7 +47,7 @@ def read_tflite(path: str | Path) -> TfliteFile:
         raise type(error)(f"{printable(path)}: {error}") from None
 
 
-def parse_tflite(data: bytes) -> TfliteFile:
+def parse_tflite(data: bytes) -> FileFacts:
     """Read the bytes of a TFLite file; see `read_tflite`."""
     model = FlatBuffer(data, b"TFL3").root
     buffers = list(model.tables(4))
@@ -87,7 +63,7 @@ def parse_tflite(data: bytes) -> TfliteFile:
         types |= _graph(graph, buffers, codes)[4]
     spec = _content(data, buffers, metadata.get(METADATA_KEY), MAX_JSON)
     standard = _standard(_content(data, buffers, metadata.get(STANDARD), len(data)))
-    facts = FileFacts(
+    return FileFacts(
         "tflite",
         spec,
         tuple(tensors[index] for index in inputs),
@@ -96,8 +72,10 @@ def parse_tflite(data: bytes) -> TfliteFile:
         LABELS_AT,
         frozenset(types),
         _signature_outputs(model, tensors),
+        detection,
+        standard.mean,
+        standard.scale,
     )
-    return TfliteFile(facts, detection, standard.mean, standard.scale)
 
 
 def _code(code: Table) -> int:

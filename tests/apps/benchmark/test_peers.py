@@ -48,7 +48,7 @@ def test_names():
 
 def test_the_shift_of_the_background_lets_the_wanted_number_pass(rng):
     pytest.importorskip("torch")
-    from edgessd.apps.benchmark.peers.networks import background_shift
+    from edgessd.models.paper import background_shift
 
     logits = rng.normal(size=(8732, 21)).astype(np.float32)
     shifted = logits.copy()

@@ -3,10 +3,10 @@ import shutil
 from importlib.util import find_spec
 from types import SimpleNamespace
 
-import cv2
 import pytest
 
 from edgessd import zoo
+from edgessd._cv2 import cv2
 
 if find_spec("pyarrow") is None or find_spec("ray") is None:  # the core install alone
     collect_ignore_glob = ["test_*.py"]

@@ -1,11 +1,11 @@
 """What the user names, and what it stands for."""
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from edgessd._cv2 import cv2
 from edgessd.apps.bulk import plan, sources
 from edgessd.apps.bulk.plan import count_pictures, read_block, write_plan
 from edgessd.apps.bulk.reading import read_ahead

@@ -7,19 +7,19 @@ import functools
 import subprocess
 import sys
 
-import cv2
 import msgspec
 import numpy as np
 import pytest
 
 from edgessd import zoo
-from edgessd.apps.bundle import final, write_frigate
-from edgessd.apps.bundle import frigate as module
+from edgessd._cv2 import cv2
+from edgessd.apps.bundle import write_frigate
 from edgessd.apps.bundle.frigate import FOLDER, label_map
 from edgessd.cli.bundle import Target
 from edgessd.cli.bundle import bundle as command
 from edgessd.detector import Detector
 from edgessd.errors import DependencyError, EdgeSSDError, InputError, ModelError, OptionError
+from edgessd.export import final
 from edgessd.model_file import read_spec
 
 MOST = 20  # detections that Frigate takes of a picture
@@ -216,7 +216,7 @@ def test_models_of_different_classes(tmp_path, monkeypatch):
     other = zoo.resolve_model(zoo.DEFAULT_MODEL)
     spec = read_spec(other)
     changed = msgspec.structs.replace(spec, classes=("x", *spec.classes[1:]))
-    monkeypatch.setattr(module, "final_openvino", lambda *_: changed)
+    monkeypatch.setattr(final, "final_openvino", lambda *_: changed)
     with pytest.raises(OptionError, match="different classes"):
         write_frigate([f"{zoo.DEFAULT_MODEL}.tflite", other], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from edgessd import zoo
-from edgessd.apps.bundle import final, npm, write_page
+from edgessd.apps.bundle import npm, write_page
 from edgessd.apps.bundle import page as module
 from edgessd.cli.bundle import Target
 from edgessd.cli.bundle import bundle as command
 from edgessd.detector import Detector
 from edgessd.errors import DependencyError, DownloadError, InputError, ModelError, OptionError, SpecError
+from edgessd.export import final
 from edgessd.model_file import read_spec
 from edgessd.ops.preprocess import value_table
 from edgessd.spec import InputSpec

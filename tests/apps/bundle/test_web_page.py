@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from edgessd import zoo
+from edgessd._cv2 import cv2
 from edgessd.apps.bundle import npm, write_page
 from edgessd.apps.bundle.page import input_facts
 from edgessd.detector import Detector

@@ -29,13 +29,13 @@ def open_peer(model: str, provider: str, threads: int | None, thresholds: Mappin
 
         return Detector(YoloxRuntime(model.removeprefix(YOLOX), provider, threads), **thresholds)
     try:
-        from edgessd.apps.benchmark.peers.networks import faster_rcnn, ssd
+        from edgessd.models.paper import faster_rcnn, ssd
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "torch") from None
     makers: dict[str, Callable[..., Any]] = {
         SSD300: lambda *options: ssd("ssd300_vgg16", *options),
         SSD512: lambda *options: ssd("ssd512_vgg16", *options),
-        FASTER_RCNN: faster_rcnn,
+        FASTER_RCNN: lambda provider, threads: faster_rcnn(provider, threads, PROPOSALS),
     }
     if model not in makers:
         raise OptionError(f"unknown detector {model!r}: there are {', '.join(makers)}")

@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from edgessd._torchvision import torchvision
-from edgessd.apps.benchmark.peers import PROPOSALS
-from edgessd.detector import Runtime
 from edgessd.errors import OptionError
 from edgessd.models.presets import create_model
 from edgessd.models.runtime import TorchRuntime
 from edgessd.ops.outputs import FinalOutputs, RawOutputs
 from edgessd.ops.preprocess import preprocess
+from edgessd.runtimes.base import Runtime
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, OutputSpec, Thresholds
 
 VOC_CLASSES = (
@@ -81,12 +80,12 @@ def background_shift(logits: NDArray[np.float32], threshold: float, survivors: i
 class FasterRcnn(Runtime):
     """torchvision's Faster R-CNN on VGG-16 as in the paper it comes from, at 1000 x 600, as a runtime of level `nms`.
 
-    6000 proposals before the suppression, 300 after it, as its authors' code has them.
+    proposals: boxes before the suppression, of which 300 are left behind it, as in its authors' code.
     """
 
     thread_safe = True
 
-    def __init__(self, device: str, half: bool, threads: int | None) -> None:
+    def __init__(self, device: str, half: bool, threads: int | None, proposals: int) -> None:
         detection = torchvision.models.detection
         if threads is not None:
             torch.set_num_threads(threads)
@@ -98,7 +97,7 @@ class FasterRcnn(Runtime):
             min_size=600,
             max_size=1000,
             rpn_anchor_generator=detection.anchor_utils.AnchorGenerator(((128, 256, 512),), ((0.5, 1.0, 2.0),)),
-            rpn_pre_nms_top_n_test=PROPOSALS,
+            rpn_pre_nms_top_n_test=proposals,
             rpn_post_nms_top_n_test=300,
             box_roi_pool=torchvision.ops.MultiScaleRoIAlign(["0"], 7, 2),
             box_nms_thresh=0.3,
@@ -138,11 +137,11 @@ class FasterRcnn(Runtime):
         del self._network
 
 
-def faster_rcnn(provider: str, threads: int | None) -> FasterRcnn:
-    """Return Faster R-CNN. provider: `cpu`, `cuda` or `cuda-fp16`."""
+def faster_rcnn(provider: str, threads: int | None, proposals: int = 6000) -> FasterRcnn:
+    """Return Faster R-CNN. provider: `cpu`, `cuda` or `cuda-fp16`. proposals: see `FasterRcnn`."""
     torch.manual_seed(0)
     device, half = _device(provider)
-    return FasterRcnn(device, half, threads)
+    return FasterRcnn(device, half, threads, proposals)
 
 
 def _device(provider: str) -> tuple[str, bool]:

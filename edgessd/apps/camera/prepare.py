@@ -1,0 +1,103 @@
+"""What the settings mean together, checked before the work begins."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgessd.apps.camera.actions import Command, Mqtt, Webhook
+from edgessd.apps.camera.counters import Shape, parse_line, parse_zone
+from edgessd.apps.camera.events import Action
+from edgessd.apps.camera.frame_log import check_log_target
+from edgessd.apps.camera.mqtt import MqttLink
+from edgessd.apps.camera.mqtt_address import MqttAddress, is_topic
+from edgessd.apps.camera.settings import Settings
+from edgessd.errors import OptionError, printable
+from edgessd.io.video import check_video_target
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse before the work what could only fail after it."""
+    output = settings.output
+    if output is not None:
+        check_video_target(output)
+        if output.exists() and Path(settings.source).exists() and output.samefile(settings.source):
+            raise OptionError(f"{output} would overwrite its own source: give --output another name")
+    if settings.json_file is not None:
+        check_log_target("--json", settings.json_file, (".json", ".jsonl"))
+    if settings.csv_file is not None:
+        check_log_target("--csv", settings.csv_file, (".csv",))
+    if settings.json_file == settings.csv_file == "-":
+        raise OptionError("--json - and --csv - would mix on the terminal: give one of them a file")
+    if settings.web is None and settings.web_cert is not None:
+        raise OptionError("--web-cert belongs to --web")
+    if settings.mqtt is None:
+        _check_without_mqtt(settings)
+    if not is_topic(settings.discovery_prefix):
+        raise OptionError(f"--discovery-prefix {printable(settings.discovery_prefix)}: no topic of MQTT")
+
+
+def _check_without_mqtt(settings: Settings) -> None:
+    if settings.home_assistant:
+        raise OptionError("--home-assistant needs --mqtt: it is told over MQTT")
+    if settings.mqtt_password_file is not None:
+        raise OptionError("--mqtt-password-file belongs to --mqtt")
+
+
+def shapes(settings: Settings) -> list[Shape]:
+    """Return lines and zones."""
+    found = [
+        *(parse_line(text, number) for number, text in enumerate(settings.line, 1)),
+        *(parse_zone(text, number) for number, text in enumerate(settings.zone, 1)),
+    ]
+    if len({shape.name for shape in found}) < len(found):
+        raise OptionError("two lines or zones have the same name: give each its own")
+    return found
+
+
+def capture_size(settings: Settings) -> tuple[int, int] | None:
+    """Return width and height."""
+    if settings.size is None:
+        return None
+    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", settings.size)
+    if match is None:
+        raise OptionError(f"--size {printable(settings.size)}: give width and height, such as 640x480")
+    return int(match.group(1)), int(match.group(2))
+
+
+def watched(settings: Settings) -> list[str]:
+    """Return the classes whose appearance is an event."""
+    if settings.on_detect is None:
+        named = {
+            "--webhook": settings.webhook,
+            "--exec": settings.execute,
+            "--mqtt": settings.mqtt,
+            "--clips": settings.clips,
+        }
+        for option, value in named.items():
+            if value is not None:
+                raise OptionError(f"{option} needs --on-detect CLASS: say what is an event")
+        return []
+    if not settings.on_detect:
+        raise OptionError("--on-detect needs the name of a class")
+    return settings.on_detect
+
+
+def mqtt_link(settings: Settings) -> MqttLink | None:
+    """Return the connection to a broker, not started yet."""
+    if settings.mqtt is None:
+        return None
+    address = MqttAddress.parse(settings.mqtt, source=settings.source, password_file=settings.mqtt_password_file)
+    return MqttLink(address)
+
+
+def actions(settings: Settings, link: MqttLink | None = None) -> list[Action]:
+    """Return what is done about an event; opens what it needs."""
+    found: list[Action] = []
+    if settings.webhook is not None:
+        found.append(Webhook(settings.webhook))
+    if settings.execute is not None:
+        found.append(Command(settings.execute))
+    if link is not None:
+        found.append(Mqtt(link))
+    return found
