@@ -20,7 +20,6 @@ from edgessd.datasets import load_coco, load_voc
 from edgessd.errors import EdgeSSDError
 from edgessd.evaluation.coco import coco_ap
 from edgessd.evaluation.detections import detect_all
-from edgessd.evaluation.protocols import under_protocol
 from edgessd.evaluation.voc import voc_ap
 
 
@@ -32,18 +31,18 @@ def measure(model: str, args: argparse.Namespace) -> dict[str, object]:
         if args.only_ids:
             unseen = [int(line) for line in Path(args.only_ids).read_text().split()]
         truth = load_coco(*args.coco, ids=unseen)
-        detector = under_protocol(Detector.load(model, threads=args.threads), "coco")
+        detector = Detector.load(model, threads=args.threads)
         row |= {f"coco/{key}": round(value, 2) for key, value in coco_ap(truth, detect_all(detector, truth)).items()}
         detector.close()
     if args.voc:
-        detector = under_protocol(Detector.load(model, threads=args.threads), "voc07")
+        detector = Detector.load(model, threads=args.threads)
         folder, split = args.voc
         everything = load_voc(folder, split)
         shared = [name for name in everything.classes if name in detector.spec.classes]
         if args.classes:
             shared = [name for name in args.classes.split(",") if name in shared]
         truth = load_voc(folder, split, shared)
-        values = voc_ap(truth, detect_all(detector, truth))
+        values = voc_ap(truth, detect_all(detector, truth, "voc07"))
         row["voc07/mAP"] = round(100 * float(np.nanmean(list(values.values()))), 2)
         row |= {f"voc07/{name}": round(100 * value, 2) for name, value in values.items()}
         detector.close()

@@ -25,8 +25,7 @@ from edgessd import Detector
 from edgessd.apps.benchmark.tables import markdown_table
 from edgessd.datasets.load import load_dataset
 from edgessd.errors import EdgeSSDError
-from edgessd.evaluation import detect_all, evaluate
-from edgessd.evaluation.protocols import under_protocol
+from edgessd.evaluation import evaluate
 from edgessd.export.formats import export_model
 from edgessd.io.files import atomic_write, write_text_atomic
 from edgessd.models import load_checkpoint
@@ -103,8 +102,8 @@ def measure(candidate: Candidate, args: argparse.Namespace) -> dict[str, Any]:
 def accuracy(model: Path, args: argparse.Namespace) -> float:
     """VOC07 mAP of a checkpoint or file, in percent."""
     truth = load_dataset(str(args.data), "val", classes=CLASSES)
-    with under_protocol(Detector.load(model), "voc07") as detector:
-        figures = evaluate(truth, detect_all(detector, truth), "voc07", model_classes=detector.spec.classes).figures
+    with Detector.load(model) as detector:
+        figures = evaluate(truth, detector, "voc07").figures
     return round(figures["mAP"], 1)
 
 

@@ -31,7 +31,6 @@ from edgessd.datasets import load_coco
 from edgessd.errors import EdgeSSDError
 from edgessd.evaluation.coco import coco_ap
 from edgessd.evaluation.detections import detect_all
-from edgessd.evaluation.protocols import under_protocol
 from edgessd.export import export_model
 from edgessd.export.formats import open_source
 from edgessd.export.verify import verify
@@ -139,7 +138,7 @@ def compared(file: Path, checkpoint: Any, args: argparse.Namespace) -> dict[str,
 def accuracy(file: Path, args: argparse.Namespace) -> dict[str, Any]:
     """COCO AP and AP50, in percent."""
     truth = load_coco(*args.coco)
-    with under_protocol(Detector.load(file), "coco") as detector:
+    with Detector.load(file) as detector:
         figures = coco_ap(truth, detect_all(detector, truth))
     return {"AP": round(figures["AP"], 2), "AP50": round(figures["AP50"], 2)}
 

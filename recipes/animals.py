@@ -20,8 +20,7 @@ from steps import int8_files, linked, write_table
 
 from edgessd import Detector
 from edgessd.datasets.load import load_dataset
-from edgessd.evaluation import detect_all, evaluate
-from edgessd.evaluation.protocols import under_protocol
+from edgessd.evaluation import evaluate
 from edgessd.export.formats import export_model
 from edgessd.io.files import write_text_atomic
 from edgessd.models import load_checkpoint
@@ -133,8 +132,8 @@ def folder_of(args: argparse.Namespace, names: str) -> Path:
 def accuracy(model: Path, args: argparse.Namespace) -> dict[str, float]:
     """VOC07 mAP and AP by class, in percent."""
     truth = load_dataset(str(args.data), listed(args, "val", 1), classes=CLASSES)
-    with under_protocol(Detector.load(model), "voc07") as detector:
-        result = evaluate(truth, detect_all(detector, truth), "voc07", model_classes=detector.spec.classes)
+    with Detector.load(model) as detector:
+        result = evaluate(truth, detector, "voc07")
     figures = {each.name: round(each.ap, 1) for each in result.classes}
     return {"mAP": round(result.figures["mAP"], 2), **figures}
 

@@ -21,9 +21,8 @@ from edgessd import Detections, Detector, zoo
 from edgessd._cv2 import cv2
 from edgessd.apps.benchmark.tables import markdown_table
 from edgessd.datasets.load import load_dataset
-from edgessd.evaluation import Evaluation, detect_all, evaluate
+from edgessd.evaluation import Evaluation, evaluate
 from edgessd.evaluation.plots import write_plots
-from edgessd.evaluation.protocols import under_protocol
 from edgessd.io.files import write_bytes_atomic, write_text_atomic
 from edgessd.io.images import load_image
 
@@ -41,8 +40,8 @@ SIDE = 320
 def measured(file: str, args: argparse.Namespace, split: str | None) -> Evaluation:
     """All figures of one file on one set."""
     truth = load_dataset(args.data, split, images=args.images, classes=args.classes)
-    with under_protocol(Detector.load(file), args.metric) as detector:
-        return evaluate(truth, detect_all(detector, truth), args.metric, model_classes=detector.spec.classes)
+    with Detector.load(file) as detector:
+        return evaluate(truth, detector, args.metric)
 
 
 def shown(figures: dict[str, float]) -> dict[str, float]:

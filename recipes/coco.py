@@ -26,7 +26,6 @@ from edgessd.datasets import load_coco
 from edgessd.evaluation.coco import coco_ap
 from edgessd.evaluation.detections import detect_all
 from edgessd.evaluation.distance import distance
-from edgessd.evaluation.protocols import under_protocol
 from edgessd.io.sources import expand
 from edgessd.models.checkpoint import load_checkpoint, save_checkpoint
 from edgessd.models.weights import tensorflow_ssdlite
@@ -83,7 +82,7 @@ def accuracy(model: Path, args: argparse.Namespace) -> dict[str, float]:
     if not args.coco:
         return {}
     truth = load_coco(*args.coco)
-    with under_protocol(Detector.load(model), "coco") as detector:
+    with Detector.load(model) as detector:
         figures = coco_ap(truth, detect_all(detector, truth))
     wanted = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
     return {key: round(figures[key], 2) for key in wanted if key in figures}

@@ -42,7 +42,6 @@ from edgessd._memory import kept
 from edgessd.datasets import LabelledSet, load_coco
 from edgessd.evaluation.coco import coco_ap
 from edgessd.evaluation.detections import detect_all
-from edgessd.evaluation.protocols import under_protocol
 from edgessd.io.images import load_image
 from edgessd.models import SSD, create_model, load_checkpoint
 from edgessd.models.checkpoint import save_checkpoint
@@ -286,7 +285,7 @@ class Run:
         """A row of figures of the averaged weights."""
         row: dict[str, Any] = {"step": step, "levels": " ".join(str(level.rows) for level in self.spec.priors.levels)}
         runtime = TorchRuntime((self.shell.eval(), self.spec), threads=self.args.threads)
-        with under_protocol(Detector(runtime), "coco") as detector:
+        with Detector(runtime) as detector:
             for prefix, truth in self.truth.items():
                 figures = coco_ap(truth, detect_all(detector, truth))
                 row |= {prefix + key: round(figures[key], 1) for key in WANTED}

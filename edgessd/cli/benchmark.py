@@ -25,7 +25,7 @@ from edgessd.apps.benchmark.tables import print_report, to_csv, to_markdown
 from edgessd.cli import options
 from edgessd.datasets.load import read_dataset
 from edgessd.errors import InputError, OptionError, did_you_mean
-from edgessd.evaluation.report import METRICS, Metric
+from edgessd.evaluation.protocols import METRICS, Metric
 from edgessd.io.files import check_writable, write_text_atomic
 from edgessd.io.sources import expand, is_video
 from edgessd.zoo import DEFAULT_MODEL, photos

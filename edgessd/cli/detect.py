@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -13,12 +15,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from edgessd._signals import Stop, Stopped, stop_on_signals
 from edgessd.cli import options
 from edgessd.cli.annotated import AnnotatedOutput
+from edgessd.cli.progress import LateProgress
 from edgessd.cli.slips import refuse_live
-from edgessd.detector import Frame
+from edgessd.detector import Detector, Frame
 from edgessd.errors import EdgeSSDError, InputError
-from edgessd.io.files import write_bytes_atomic, write_text_atomic
+from edgessd.io.files import check_writable, printable, write_text_atomic
+from edgessd.io.sources import expand, is_video
 
 STAGES = ("read", "preprocess", "run", "postprocess")
 
@@ -43,40 +48,98 @@ def detect(
     timings: Annotated[bool, typer.Option(help="Print milliseconds per stage.")] = False,
 ) -> None:
     """Detect objects; print a table, and save annotated copies, JSON or CSV."""
+    for target in (json_file, csv_file):
+        if target is not None:
+            check_writable(target)
     detector = options.load_detector(
         model, runtime, threads, spec, score_threshold, iou_threshold, max_detections, classes, labels
     )
-    failures: list[EdgeSSDError] = []
-    records = []
-    with AnnotatedOutput(save) as output:
-        for frame in detector.stream(sources, failures):
-            records.append(_record(frame))
-            output.add(frame.source, frame.number, frame.image, frame.detections)
+    work = _Work(detector, AnnotatedOutput(save))
+    with stop_on_signals() as stop:
+        work.run(sources, stop)
+    # Whatever ended the work, what was found is kept: the files first, because the terminal may take no more.
+    if work.records or work.problem is None:
+        if json_file is not None:
+            work.keep(lambda: write_text_atomic(json_file, json.dumps(work.document(), indent=1) + "\n"))
+        if csv_file is not None:
+            work.keep(lambda: write_text_atomic(csv_file, _csv(work.records)))
     console = Console(markup=False)
-    if records:
-        console.print(_table(records))
-    if timings and records:
-        console.print(timing_table(records))
-    if json_file is not None:
-        document = {"model": detector.spec.name, "results": records, "failures": [str(error) for error in failures]}
-        write_text_atomic(json_file, json.dumps(document, indent=1) + "\n")
-    if csv_file is not None:
-        write_bytes_atomic(csv_file, _csv(records).encode())
-    for written in output.written:
-        console.print(f"wrote {written}", highlight=False, soft_wrap=True)
-    if len(failures) == 1 and not records:
-        raise failures[0]
-    if failures:
-        lines = "".join(f"\n  {error}" for error in failures)
-        raise InputError(f"{len(failures)} of {len(failures) + len(_sources(records))} inputs failed:{lines}")
+    if work.records:
+        console.print(_table(work.records))
+    if timings and work.records:
+        console.print(timing_table(work.records))
+    for written in work.output.written:
+        console.print(f"wrote {printable(written)}", highlight=False, soft_wrap=True)
+    work.end()
 
 
-def _record(frame: Frame) -> dict[str, Any]:
-    return {"source": frame.source, "frame": frame.number, **frame.detections.to_dict()}
+class _Work:
+    """What a run has found, and what went wrong: `failures` of single inputs, `problem` that ended it."""
 
+    def __init__(self, detector: Detector, output: AnnotatedOutput) -> None:
+        self.detector, self.output = detector, output
+        self.records: list[dict[str, Any]] = []
+        self.inputs: list[str | Path] = []
+        self.failures: list[EdgeSSDError] = []
+        self.problem: BaseException | None = None
+        self.stopped: Stopped | None = None
 
-def _sources(records: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(record["source"] for record in records))
+    def run(self, sources: list[str], stop: Stop) -> None:
+        """Detect until the end, a problem, or a signal, which becomes one."""
+        try:
+            with self.output as output, LateProgress() as progress:
+                for frame, text, done, total in self._frames(sources):
+                    self.records.append({"source": frame.source, "frame": frame.number, **frame.detections.to_dict()})
+                    output.add(frame.source, frame.number, frame.image, frame.detections)
+                    progress.update(text, done, total)
+                    stop.check()
+        except Stopped as wish:
+            self.problem = self.stopped = wish
+        except BaseException as error:
+            self.problem = error
+
+    def _frames(self, sources: list[str]) -> Iterator[tuple[Frame, str, int, int | None]]:
+        """Yield each frame, and for the progress: what it is one of, how many are done, and of how many."""
+        items: list[str | Path] = []
+        for source in sources:
+            try:
+                items += expand(source)
+            except EdgeSSDError as error:  # the source as a whole: an empty folder, say
+                self.inputs.append(source)
+                self.failures.append(error)
+        for number, item in enumerate(items, 1):
+            self.inputs.append(item)
+            for frame in self.detector.stream(item, self.failures):
+                if is_video(item):
+                    yield frame, f"frames of {printable(Path(frame.source).name)}", frame.number + 1, None
+                else:
+                    yield frame, "pictures", number, len(items)
+
+    def keep(self, write: Callable[[], None]) -> None:
+        """Write something; the first of several problems is raised in the end."""
+        try:
+            write()
+        except EdgeSSDError as error:
+            self.problem = self.problem or error
+
+    def document(self) -> dict[str, Any]:
+        """Return what goes into the JSON file; `stopped` stands there where a signal ended the work."""
+        stopped = {} if self.stopped is None else {"stopped": str(self.stopped)}
+        failures = [str(error) for error in self.failures]
+        return {"model": self.detector.spec.name, **stopped, "results": self.records, "failures": failures}
+
+    def end(self) -> None:
+        """Raise what went wrong."""
+        if self.stopped is not None:
+            print(f"{self.stopped} after {len(self.records)} pictures and frames, which are kept", file=sys.stderr)
+            self.stopped.told = True
+        if self.problem is not None:
+            raise self.problem
+        if len(self.failures) == 1 and not self.records:
+            raise self.failures[0]
+        if self.failures:
+            lines = "".join(f"\n  {error}" for error in self.failures)
+            raise InputError(f"{len(self.failures)} of {len(self.inputs)} inputs failed:{lines}")
 
 
 def _table(records: list[dict[str, Any]]) -> Table:
@@ -86,7 +149,6 @@ def _table(records: list[dict[str, Any]]) -> Table:
     for record in records:
         by_source.setdefault(record["source"], []).append(record)
     for source, frames in by_source.items():
-        total = median(sum(frame["milliseconds"].values()) for frame in frames)
         first = frames[0]
         if len(frames) == 1:
             objects = ", ".join(f"{found['name']} {found['score']:.2f}" for found in first["objects"]) or "-"
@@ -97,16 +159,21 @@ def _table(records: list[dict[str, Any]]) -> Table:
             ranked = sorted(counts.items(), key=lambda pair: -pair[1])
             each = ", ".join(f"{name} {count / len(frames):.1f}" for name, count in ranked[:6]) or "-"
             objects = f"{len(frames)} frames; per frame: {each}"
-        table.add_row(Path(source).name, f"{first['width']}x{first['height']}", objects, f"{total:.1f}")
+        # The engine warms up in its first run, which tells nothing about the others.
+        steady = [frame for frame in frames if frame is not records[0]]
+        total = median(sum(frame["milliseconds"].values()) for frame in steady or frames)
+        size = f"{first['width']}x{first['height']}"
+        table.add_row(printable(Path(source).name), size, objects, f"{total:.1f}" + ("" if steady else " (first run)"))
     return table
 
 
 def timing_table(records: list[dict[str, Any]]) -> Table:
-    """Median milliseconds of each stage over all pictures."""
-    table = Table("stage", "median ms", title=None)
+    """Median milliseconds of each stage over all pictures but the first, in which the engine warms up."""
+    steady = records[1:] or records
+    table = Table("stage", "median ms" if records[1:] else "ms of the first run", title=None)
     table.columns[1].justify = "right"
     for stage in STAGES:
-        values = [record["milliseconds"][stage] for record in records if stage in record["milliseconds"]]
+        values = [record["milliseconds"][stage] for record in steady if stage in record["milliseconds"]]
         if values:
             table.add_row(stage, f"{median(values):.2f}")
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from edgessd._signals import Stop, stop_on_signals
 from edgessd.cli import options
 from edgessd.datasets import LabelledSet, load_dataset
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation import Evaluation, detect_all, load_detections, save_detections
 from edgessd.evaluation import evaluate as measure
-from edgessd.evaluation.protocols import under_protocol
-from edgessd.evaluation.report import METRICS
-from edgessd.io.files import check_writable, write_text_atomic
+from edgessd.evaluation.protocols import METRICS, under_protocol
+from edgessd.io.files import check_writable, printable, write_text_atomic
 from edgessd.results import Detections
 
 
@@ -64,6 +65,7 @@ def evaluate(
     if limit is not None:
         truth = truth.take(range(min(limit, len(truth))))
     unreadable: list[str] = []
+    stop = Stop()
     if stored is not None:
         name, model_classes, found = load_detections(stored, truth)
     else:
@@ -83,20 +85,26 @@ def evaluate(
             iou_threshold=iou_threshold,
             max_detections=max_detections,
         )
-        with detector:
+        with detector, stop_on_signals() as stop:
             name, model_classes = detector.spec.name, detector.spec.classes
-            found = _detect(console, detector, truth, unreadable)
+            found = _detect(console, detector, truth, unreadable, stop)
+        if not found:
+            stop.check()
+    wanted, truth = len(truth), truth.take(range(len(found)))
+    if stored is None:
         _refuse(console, unreadable, len(truth), max_failed)
         if save is not None:
             save_detections(save, name, truth, found)
-            console.print(f"stored detections in {save}", highlight=False, soft_wrap=True)
     result = measure(truth, found, metric, model_classes=model_classes)
-    _print(console, name, result)
-    if json_file is not None:
+    if json_file is not None:  # the files first: the terminal may take no more
         document = {"model": name, "data": data, "split": split, **result.to_dict(), "unreadable": unreadable}
+        if len(truth) < wanted:
+            document["stopped"] = {"measured": len(truth), "of": wanted}
         write_text_atomic(json_file, json.dumps(document, indent=1) + "\n")
-    if plots is not None:
-        _write(console, result, plots)
+    sheets = [] if plots is None else _write(result, plots)
+    _print(console, name, result)
+    for path in [*([save] if save is not None else []), *sheets]:
+        console.print(f"wrote {printable(path)}", highlight=False, soft_wrap=True)
     if unreadable:
         _list(console, unreadable)
         console.print(
@@ -104,12 +112,24 @@ def evaluate(
             highlight=False,
             soft_wrap=True,
         )
+    if len(truth) < wanted:
+        print(f"stopped: the figures are those of the first {len(truth)} of {wanted} pictures", file=sys.stderr)
+        stop.check(told=True)
 
 
-def _detect(console: Console, detector: Detector, truth: LabelledSet, unreadable: list[str]) -> list[Detections]:
+def _detect(
+    console: Console, detector: Detector, truth: LabelledSet, unreadable: list[str], stop: Stop
+) -> list[Detections]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("detecting", total=len(truth))
-        return detect_all(detector, truth, lambda done, _: bar.update(task, completed=done), unreadable.append)
+        return detect_all(
+            detector,
+            truth,
+            None,
+            progress=lambda done, _: bar.update(task, completed=done),
+            skipped=unreadable.append,
+            stop=stop.is_set,
+        )
 
 
 def _refuse(console: Console, unreadable: list[str], pictures: int, share: float) -> None:
@@ -144,28 +164,19 @@ def _print(console: Console, name: str, result: Evaluation) -> None:
         console.print(f"not evaluated, because the model does not have them: {counts}", highlight=False)
     if result.match.unused:
         console.print(f"classes of the model without a partner in the data: {len(result.match.unused)} (see --json)")
-    figures = ", ".join(
-        f"{key} {'-' if math.isnan(value) else f'{value:.2f}'}" for key, value in result.figures.items()
-    )
-    console.print(
-        f"{name} on {result.images} pictures, {result.metric}, {sum(each.objects > 0 for each in result.classes)} "
-        f"classes: {figures}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(f"{name}: {result.summary}", highlight=False, soft_wrap=True)
 
 
 def _percent(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _write(console: Console, result: Evaluation, folder: Path) -> None:
-    """Write the sheets, and the error analysis that they show as errors.json."""
+def _write(result: Evaluation, folder: Path) -> list[Path]:
+    """Write the sheets, and the error analysis that they show as errors.json; return the files."""
     from edgessd.evaluation.plots import write_plots
 
     if folder.is_file():
-        raise InputError(f"{folder} is a file: give --plots a folder")
-    for path in write_plots(result, folder):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        raise InputError(f"{printable(folder)} is a file: give --plots a folder")
+    written = write_plots(result, folder)
     write_text_atomic(folder / "errors.json", json.dumps(result.errors_dict(), indent=1) + "\n")
-    console.print(f"wrote {folder / 'errors.json'}", highlight=False, soft_wrap=True)
+    return [*written, folder / "errors.json"]

@@ -12,6 +12,7 @@ from msgspec import Struct
 from edgessd.datasets import LabelledSet
 from edgessd.detector import Detector
 from edgessd.errors import InputError
+from edgessd.evaluation.protocols import Metric, under_protocol
 from edgessd.io.files import printable, write_bytes_atomic
 from edgessd.results import Detections
 
@@ -34,14 +35,21 @@ class _File(Struct, forbid_unknown_fields=True):
 def detect_all(
     detector: Detector,
     truth: LabelledSet,
+    metric: Metric | None = "coco",
+    *,
     progress: Callable[[int, int], None] | None = None,
     skipped: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> list[Detections]:
-    """Detect in every picture, in order. progress: called with (done, all) after each.
+    """Detect in every picture, in order, under the thresholds at which `metric` is measured (`protocols`).
 
-    skipped: called with the reason for each picture that cannot be read, which then counts as one without
-    detections. Without it such a picture raises InputError.
+    metric: that of `evaluate`; None takes the detector's own thresholds, which leave out what counts for average
+    precision. progress: called with (done, all) after each. skipped: called with the reason for each picture that
+    cannot be read, which then counts as one without detections; without it such a picture raises InputError.
+    stop: asked after each picture whether to end there.
     """
+    if metric is not None:
+        detector = under_protocol(detector, metric)
     found: list[Detections] = []
     for sample in truth.samples:
         try:
@@ -53,6 +61,8 @@ def detect_all(
             found.append(_nothing(detector.spec.classes, sample.size))
         if progress is not None:
             progress(len(found), len(truth.samples))
+        if stop is not None and stop():
+            break
     return found
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from edgessd.detector import Detector
-from edgessd.evaluation.report import Metric
+
+Metric = Literal["voc07", "voc", "coco"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 # (score threshold, IoU of the suppression, most detections) of the usual protocols.
 PROTOCOLS: dict[Metric, tuple[float, float, int]] = {

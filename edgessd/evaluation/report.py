@@ -6,25 +6,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgessd.datasets import LabelledSet
+from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation.classes import ClassMatch, align
 from edgessd.evaluation.coco import coco_figures
 from edgessd.evaluation.confusion import confusion
+from edgessd.evaluation.detections import detect_all
 from edgessd.evaluation.errors import ErrorKinds, GroupCurve, class_shares, error_kinds, group_curve, group_dict
 from edgessd.evaluation.groups import groups, similar
 from edgessd.evaluation.matching import Flat, flatten
+from edgessd.evaluation.protocols import METRICS, Metric
 from edgessd.evaluation.sensitivity import Sensitivity, sensitivity
 from edgessd.evaluation.voc import Curve, voc_curves
 from edgessd.results import Detections
-
-Metric = Literal["voc07", "voc", "coco"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ClassResult:
     best: tuple[float, float, float, float] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """All figures. `figures` is in percent: mAP, or COCO's nine; mAP is over classes with objects."""
 
@@ -53,6 +53,23 @@ class Evaluation:
     images: int
     flat: Flat
     curves: tuple[Curve, ...]
+
+    def __str__(self) -> str:
+        """The figures, then one line a class."""
+        width = max((len(each.name) for each in self.classes), default=0)
+        lines = [f"{each.name:{width}} {each.objects:7} objects  AP {_shown(each.ap, 1):>5}" for each in self.classes]
+        return "\n".join([self.summary, *lines])
+
+    def __repr__(self) -> str:
+        """One line: the numbers behind it are thousands."""
+        return f"<Evaluation {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """One line: metric, pictures, classes with objects, figures."""
+        figures = ", ".join(f"{key} {_shown(value, 2)}" for key, value in self.figures.items())
+        measured = sum(each.objects > 0 for each in self.classes)
+        return f"{self.metric} on {self.images} pictures, {measured} classes: {figures}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,12 +138,12 @@ class Evaluation:
 
 def evaluate(
     truth: LabelledSet,
-    detections: Sequence[Detections],
+    detections: Sequence[Detections] | Detector,
     metric: Metric = "coco",
     *,
     model_classes: Sequence[str] | None = None,
 ) -> Evaluation:
-    """Measure detections, one for each sample in order.
+    """Measure detections, one for each sample in order, or a detector under the metric's thresholds.
 
     metric: `voc07` (11 points, IoU 0.5), `voc` (area under the curve, IoU 0.5) or `coco` (mean over
     IoU 0.5 .. 0.95). Only classes that model and data share are measured, see `match_classes`;
@@ -138,6 +155,9 @@ def evaluate(
         raise OptionError(f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}: use {', '.join(METRICS)}")
     if not truth.samples:
         raise InputError("there are no pictures to evaluate on: choose another split")
+    if isinstance(detections, Detector):
+        model_classes = model_classes or detections.spec.classes
+        detections = detect_all(detections, truth, metric)
     if model_classes is None:
         model_classes = detections[0].classes if detections else ()
     shared, found, match = align(truth, detections, model_classes)
@@ -157,6 +177,10 @@ def evaluate(
         for (name, partner), curve, value in zip(match.pairs, curves, values, strict=True)
     )
     return Evaluation(metric, figures, results, match, len(truth.samples), flat, tuple(curves))
+
+
+def _shown(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _number(value: float) -> float | None:

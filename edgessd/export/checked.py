@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from edgessd.errors import InputError, ModelError, OptionError, did_you_mean
-from edgessd.evaluation.report import METRICS
+from edgessd.evaluation.protocols import METRICS
 from edgessd.export.formats import export_model, open_source
 from edgessd.export.verify import LIMITS, Report, check, verify, write_report
 from edgessd.io.files import check_writable, put_in_place, scratch_folder

@@ -16,10 +16,8 @@ from edgessd.datasets import load_dataset
 from edgessd.detector import Detector
 from edgessd.errors import InputError, ModelError
 from edgessd.evaluation import evaluate
-from edgessd.evaluation.detections import detect_all
 from edgessd.evaluation.distance import Distance, add_differences, summed
-from edgessd.evaluation.protocols import under_protocol
-from edgessd.evaluation.report import Metric
+from edgessd.evaluation.protocols import Metric
 from edgessd.export.inventory import inventory
 from edgessd.io.files import write_text_atomic
 from edgessd.io.images import load_image
@@ -266,9 +264,8 @@ def _accuracy(
     truth = load_dataset(data, split)
     if limit is not None:
         truth = truth.take(range(min(limit, len(truth))))
-    with under_protocol(Detector.load(path), metric) as detector:
-        found = detect_all(detector, truth)
-        return dict(evaluate(truth, found, metric, model_classes=detector.spec.classes).figures)
+    with Detector.load(path) as detector:
+        return dict(evaluate(truth, detector, metric).figures)
 
 
 def _known(value: float) -> float | None:

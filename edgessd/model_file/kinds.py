@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from edgessd.errors import ModelError, printable
@@ -14,6 +15,13 @@ FILE_KINDS = {
 }
 ENGINES = {"onnx": ("onnx", "openvino"), "tflite": ("litert",), "openvino": ("openvino",), "torch": ("torch",)}
 """Names of the runtimes that load each kind of file, the usual one first."""
+PACKAGES = {
+    "onnx": ("onnxruntime",),
+    "litert": ("ai_edge_litert", "tflite_runtime", "tensorflow"),
+    "openvino": ("openvino",),
+    "torch": ("torch",),
+}
+"""Packages of which each runtime needs one."""
 
 
 def file_kind(path: Path) -> str:
@@ -47,3 +55,8 @@ def file_kind(path: Path) -> str:
 def runtimes_for(path: str | Path) -> tuple[str, ...]:
     """Return the runtimes that load this kind of file, the usual one first. Raises ModelError."""
     return ENGINES[file_kind(Path(path))]
+
+
+def installed_runtimes_for(path: str | Path) -> tuple[str, ...]:
+    """Return those of `runtimes_for` whose package is installed. Raises ModelError."""
+    return tuple(name for name in runtimes_for(path) if any(find_spec(package) for package in PACKAGES[name]))

@@ -29,6 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from edgessd._signals import Stop, stop_on_signals
 from edgessd.datasets import LabelledSet
 from edgessd.errors import InputError, ModelError, OptionError
 from edgessd.evaluation.distance import Distance, distance
@@ -55,7 +56,6 @@ from edgessd.training.config import TrainConfig
 from edgessd.training.data import Batch, Batches, PictureSet, TrainingSet, make_loader, normalize
 from edgessd.training.distill import distillation_loss, load_teacher, unlabelled_pictures
 from edgessd.training.evaluate import evaluate_network
-from edgessd.training.interrupt import Interrupt
 from edgessd.training.logs import write_csv
 from edgessd.training.objective import Objective
 from edgessd.training.schedule import learning_rate
@@ -211,18 +211,18 @@ class _Run:
     def run(self) -> QatResult:
         best, last = self.out / "best.safetensors", self.out / "last.safetensors"
         stopped: int | None = None
-        with Interrupt() as interrupt:
+        with stop_on_signals() as stop:
             if not self.history:
                 self._finish_epoch({"epoch": 0.0})
             while self.epoch < self.config.epochs and stopped is None:
-                stopped = self._train_epoch(interrupt)
+                stopped = self._train_epoch(stop)
         if stopped is not None:
             self.say(f"stopped; epoch {self.epoch + 1} begins anew with: edgessd qat --resume --out {self.out}")
         else:
             self.say(f"done: {best}\nexport: edgessd export {best} -o {best.with_suffix('.onnx')}")
         return QatResult(best, last, self.history, stopped)
 
-    def _train_epoch(self, interrupt: Interrupt) -> int | None:
+    def _train_epoch(self, stop: Stop) -> int | None:
         config = self.config
         pt2e.quantize_weights(self.network.graph, False)
         squares = [(value, self.factors[name].square()) for name, value in self._parameters() if name in self.factors]
@@ -256,8 +256,8 @@ class _Run:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             losses.append(value)
-            if interrupt.signal is not None:
-                return interrupt.signal
+            if stop.signal is not None:
+                return stop.signal
         self.epoch += 1
         size = config.batch_size * ((self.dataset is not None) + (self.pictures is not None))
         speed = size * self.steps / (time.perf_counter() - started)

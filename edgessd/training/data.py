@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from edgessd._cv2 import cv2
+from edgessd._signals import WISHES
 from edgessd.datasets import LabelledSet
 from edgessd.errors import EdgeSSDError
 from edgessd.io.images import load_image
@@ -266,7 +267,8 @@ def make_loader(dataset: Dataset[Item], batches: Batches, workers: int, *, pin: 
 
 def _start_worker(_: int) -> None:
     # Ctrl-C goes to the whole process group; the main process decides what to do about it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in WISHES:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from edgessd._memory import kept
+from edgessd._signals import Stop, stop_on_signals
 from edgessd.errors import ModelError, OptionError
 from edgessd.io.files import make_folder
 from edgessd.training.config import TrainConfig, differences
@@ -31,7 +32,6 @@ from edgessd.training.ema import MovingAverage
 from edgessd.training.evaluate import evaluate_network
 from edgessd.training.failures import give_up, note_unreadable
 from edgessd.training.feed import Feed
-from edgessd.training.interrupt import Interrupt
 from edgessd.training.logs import Board
 from edgessd.training.network import build_network
 from edgessd.training.objective import Objective
@@ -165,9 +165,9 @@ class Trainer:
             self.say(f"continuing at epoch {progress.epoch + 1} of {config.epochs}, update {progress.update}")
         stopped: int | None = None
         on_cpu = self.accelerator.device.type == "cpu"
-        with kept(enabled=on_cpu), Interrupt() as interrupt, Display(self, enabled=config.progress) as display:
+        with kept(enabled=on_cpu), stop_on_signals() as wish, Display(self, enabled=config.progress) as display:
             while progress.epoch < config.epochs and stopped is None:
-                stopped = self._epoch(interrupt, display, board)
+                stopped = self._epoch(wish, display, board)
                 if stopped is None:
                     self._finish_epoch(display, board)
         if board is not None:
@@ -182,7 +182,7 @@ class Trainer:
             self.say(done_lines(best, progress.best, config))
         return TrainResult(best if best.exists() else last, last, progress.best, progress.history, stopped)
 
-    def _epoch(self, interrupt: Interrupt, display: Display, board: Board | None) -> int | None:
+    def _epoch(self, wish: Stop, display: Display, board: Board | None) -> int | None:
         """Train to the end of the epoch; return the signal that stopped it, if one did."""
         config, progress, steps = self.config, self.progress, self.feed.steps
         self.subject.train(self.network)
@@ -190,7 +190,7 @@ class Trainer:
         while progress.step < steps:
             started = time.perf_counter()
             group = list(islice(batches, min(config.accumulate, steps - progress.step)))
-            losses, stop = self._update(group, interrupt)
+            losses, stop = self._update(group, wish)
             progress.step += len(group)
             progress.update += 1
             progress.updates += 1
@@ -209,7 +209,7 @@ class Trainer:
                 return stop
         return None
 
-    def _update(self, group: Group, interrupt: Interrupt) -> tuple[dict[str, float], int | None]:
+    def _update(self, group: Group, wish: Stop) -> tuple[dict[str, float], int | None]:
         note_unreadable(
             [batch for batch, _ in group],
             self.progress.unreadable,
@@ -220,7 +220,7 @@ class Trainer:
         )
         number = self.progress.update
         try:
-            return self.update(number, group, interrupt)
+            return self.update(number, group, wish)
         except NotFiniteError as error:
             give_up(error, group, self.data, out=self.out, update=number, process=self.accelerator.process_index)
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import msgspec
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
@@ -16,10 +15,7 @@ from edgessd.evaluation.detections import detect_all
 from edgessd.evaluation.voc import voc_ap
 from edgessd.models.runtime import TorchRuntime
 from edgessd.models.ssd import SSD
-from edgessd.spec import ModelSpec, Thresholds
-
-# The Caffe release's settings for VOC's metric.
-LIMITS = Thresholds(score_threshold=0.01, iou_threshold=0.45, max_detections=200, max_candidates=400)
+from edgessd.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -34,18 +30,17 @@ class Score:
 
 
 def evaluate_network(model: SSD, spec: ModelSpec, truth: LabelledSet, accelerator: Accelerator | None = None) -> Score:
-    """Detect in every picture of `truth` and return the scores; processes share the pictures.
+    """Detect in every picture of `truth` as `edgessd evaluate --metric voc` does; processes share the pictures.
 
     Pictures that cannot be read count as pictures without detections.
     """
     rank, world = (0, 1) if accelerator is None else (accelerator.process_index, accelerator.num_processes)
     device = None if accelerator is None else str(accelerator.device)
-    runtime = TorchRuntime((model, msgspec.structs.replace(spec, defaults=LIMITS)), device=device)
-    detector = Detector(runtime)
+    detector = Detector(TorchRuntime((model, spec), device=device))
     rows = range(rank, len(truth.samples), world)
     part = truth.take(rows)
     unreadable: list[str] = []
-    found = list(zip(rows, detect_all(detector, part, skipped=unreadable.append), strict=True))
+    found = list(zip(rows, detect_all(detector, part, "voc", skipped=unreadable.append), strict=True))
     if world > 1:
         found = gather_object(found)
     detections = [each for _, each in sorted(found, key=lambda pair: pair[0])]

@@ -11,13 +11,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from edgessd._signals import Stop
 from edgessd.models.ssd import SSD
 from edgessd.spec import ModelSpec
 from edgessd.training.config import TrainConfig
 from edgessd.training.data import Batch, normalize
 from edgessd.training.distill import distillation_loss
 from edgessd.training.ema import MovingAverage
-from edgessd.training.interrupt import Interrupt
 from edgessd.training.objective import Objective
 from edgessd.training.schedule import learning_rate
 
@@ -64,7 +64,7 @@ class Updater:
         self.teacher = teacher
         self.total = total
 
-    def __call__(self, number: int, group: Group, interrupt: Interrupt) -> tuple[dict[str, float], int | None]:
+    def __call__(self, number: int, group: Group, stop: Stop) -> tuple[dict[str, float], int | None]:
         """Do update `number` (0 is the first) over a group of batches.
 
         Return its losses, means over all processes, and the signal that came to one of them. Raises NotFiniteError
@@ -91,8 +91,8 @@ class Updater:
                 # Accelerate averages gradients over the processes; the normaliser already counts them all.
                 self.accelerator.backward(total * world)
             parts[: len(PARTS)] += shown
-        if interrupt.signal is not None:
-            parts[-1] = interrupt.signal
+        if stop.signal is not None:
+            parts[-1] = stop.signal
         if world > 1:
             finite = bool(torch.isfinite(parts).all())
             parts = self.accelerator.reduce(parts, "sum")

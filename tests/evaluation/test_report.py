@@ -190,3 +190,15 @@ def test_title_and_legend_of_the_error_sheet_are_not_cut_off(build, count):
     for part in (figure._suptitle, figure.legends[0]):
         box = part.get_window_extent()
         assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+
+
+def test_printing_a_report_is_readable(build):
+    pictures = [([(0, (10, 10, 30, 30))], [(0, (10, 10, 30, 30), 0.9)])] * 50
+    result = evaluate(*build(pictures), "voc")
+    assert repr(result) == "<Evaluation voc on 50 pictures, 1 classes: mAP 100.00>"
+    assert str(result).splitlines() == [
+        "voc on 50 pictures, 1 classes: mAP 100.00",
+        "cat      50 objects  AP 100.0",
+        "dog       0 objects  AP     -",
+        "car       0 objects  AP     -",
+    ]

@@ -9,16 +9,15 @@ from edgessd.apps.benchmark.records import Row, Task
 from edgessd.datasets import LabelledSet
 from edgessd.datasets.load import load_dataset
 from edgessd.evaluation import detect_all, evaluate
-from edgessd.evaluation.protocols import under_protocol
 
 
 def measure_accuracy(task: Task) -> Row:
     """Detect in all pictures of `task.data`; the row has `accuracy` in percent. Raises EdgeSSDError."""
     row = Row(model=task.model, runtime=task.engine, threads=task.threads)
     truth = read_data(task)
-    with under_protocol(load(task), task.metric) as detector:
+    with load(task) as detector:
         skipped: list[str] = []
-        found = detect_all(detector, truth, skipped=skipped.append)
+        found = detect_all(detector, truth, task.metric, skipped=skipped.append)
         result = evaluate(truth, found, task.metric, model_classes=detector.spec.classes)
     row.accuracy = {name: round(value, 2) for name, value in result.figures.items() if not math.isnan(value)}
     row.notes = [f"{len(skipped)} pictures cannot be read: {skipped[0]}"] if skipped else []

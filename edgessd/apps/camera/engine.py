@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edgessd.apps.camera.models import RUNTIMES
 from edgessd.detector import Detector
-from edgessd.errors import EdgeSSDError, OptionError
+from edgessd.errors import EdgeSSDError, OptionError, printable
 from edgessd.io.images import Image
 from edgessd.results import Detections
-
-RUNTIMES = ("onnx", "litert", "openvino", "torch")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Engine:
 
     load: (model, runtime or None) to a new detector. models: name to file, what can be chosen from; nothing else
     can be loaded. model: the name that runs first. A change of model or runtime loads in the background; frames go
-    on with the old one until then.
+    on with the old one until then. runtimes: those that can load a file of `models`, by `models.RUNTIMES`.
     """
 
     def __init__(
@@ -45,10 +44,12 @@ class Engine:
         runtime: str | None = None,
         threads: int | None = None,
         classes: Iterable[str] | None = None,
+        runtimes: Callable[[str], Sequence[str]] = lambda _: RUNTIMES,
         say: Callable[[str], None] = print,
     ) -> None:
         self.models = dict(models)
         self._load, self._threads, self.say = load, threads, say
+        self._runtimes = runtimes
         self._lock = threading.Lock()  # one detection at a time, and none while the detector is changed
         self._switch: threading.Thread | None = None
         self._model = model
@@ -93,6 +94,10 @@ class Engine:
             self._detector = self._detector.with_options(score_threshold=threshold, classes=chosen)
             self._chosen = chosen
 
+    def runtimes(self, model: str | None = None) -> Sequence[str]:
+        """Return the runtimes that can load one of `models`; None: the one that runs now."""
+        return self._runtimes(self.models[model or self._model])
+
     def next_model(self) -> None:
         """Load the next of the models."""
         names = list(self.models)
@@ -104,14 +109,20 @@ class Engine:
         """Load the same model into the next runtime that takes it and is installed."""
         now = self._detector.runtime.name
         place = next((i for i, name in enumerate(RUNTIMES) if now.startswith((name, f"ai_edge_{name}"))), 0)
-        self._start(self._model, [RUNTIMES[(place + step) % len(RUNTIMES)] for step in range(1, len(RUNTIMES))])
+        others = [RUNTIMES[(place + step) % len(RUNTIMES)] for step in range(1, len(RUNTIMES))]
+        fitting = [runtime for runtime in others if runtime in self.runtimes()]
+        if not fitting:
+            raise OptionError("no other runtime that is installed loads this model")
+        self._start(self._model, fitting)
 
     def choose(self, model: str | None = None, runtime: str | None = None) -> None:
-        """Load one of `models`, or the same into this runtime. Raises OptionError for an unknown name."""
+        """Load one of `models`, or the same into this runtime. Raises OptionError for what cannot be chosen."""
         if model is not None and model not in self.models:
             raise OptionError("no such model: choose one of the list")
-        if runtime is not None and runtime not in RUNTIMES:
-            raise OptionError(f"no such runtime: use {', '.join(RUNTIMES)}")
+        if runtime is not None and runtime not in (fitting := self.runtimes(model)):
+            raise OptionError(
+                f"{model or self._model} does not run in {printable(runtime, 20)} here: use {', '.join(fitting)}"
+            )
         # A runtime that was asked for stays with its model; another kind of file needs its own.
         self._start(model or self._model, [runtime])
 

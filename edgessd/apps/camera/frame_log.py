@@ -6,7 +6,7 @@ import contextlib
 import csv
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +14,7 @@ from typing import IO, Any
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.worker import Worker
 from edgessd.errors import InputError, OptionError
+from edgessd.io import streams
 from edgessd.io.files import (
     atomic_write,
     check_writable,
@@ -174,9 +175,18 @@ def _open(target: str, *, live: bool) -> IO[str]:
     return sys.stdout if target == "-" else open_log(Path(target), append=live)
 
 
-def _refusals(target: str) -> contextlib.AbstractContextManager[None]:
-    # A reader of the terminal that goes away (head) ends the program, and is no error.
-    return contextlib.nullcontext() if target == "-" else writing(Path(target))
+@contextlib.contextmanager
+def _refusals(target: str) -> Iterator[None]:
+    if target != "-":
+        with writing(Path(target)):
+            yield
+        return
+    yield
+    problem = streams.trouble(sys.stdout)
+    if isinstance(problem, BrokenPipeError):
+        raise BrokenPipeError  # a reader that goes away (head) ends the program, and is no error
+    if problem is not None:
+        raise InputError(f"cannot write to standard output: {problem.strerror}")
 
 
 def _closer(target: str, file: IO[str]) -> Callable[[], None]:

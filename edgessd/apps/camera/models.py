@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgessd import zoo
-from edgessd.errors import InputError
+from edgessd.errors import InputError, ModelError
 from edgessd.io.files import printable
+from edgessd.model_file import installed_runtimes_for
 
+RUNTIMES = ("onnx", "litert", "openvino", "torch")
 SUFFIXES = (".onnx", ".tflite", ".xml", ".safetensors")
 
 
@@ -27,3 +29,15 @@ def choices(model: str | None, folder: Path | None) -> tuple[dict[str, str], str
     file = zoo.resolve_model(model)
     found[file.name] = str(file)
     return found, file.name
+
+
+def runtimes_of(model: str) -> tuple[str, ...]:
+    """Return the runtimes that are installed and take this file, or one of this bundled model's files."""
+    return tuple(runtime for runtime in RUNTIMES if _takes(runtime, model))
+
+
+def _takes(runtime: str, model: str) -> bool:
+    try:
+        return runtime in installed_runtimes_for(zoo.resolve_model(model, runtime))
+    except ModelError:
+        return False

@@ -23,6 +23,7 @@ class Recorder:
     def __init__(self) -> None:
         self.frames = 0
         self.objects: Counter[str] = Counter()
+        self.counts: Mapping[str, Mapping[str, int]] = {}  # of lines and zones, the latest
         self.latest_age = 0.0
         self._timings: dict[str, deque[float]] = {stage: deque(maxlen=_SAMPLE) for stage in STAGES}
         self._ages: deque[float] = deque(maxlen=_SAMPLE)
@@ -36,11 +37,21 @@ class Recorder:
         self._begin = time.perf_counter()
         self._ends.append(self._begin)
 
-    def add(self, detections: Detections, timings: Mapping[str, float], age: float = 0.0) -> None:
-        """Take the results of one frame; timings: milliseconds by stage; age: of the frame when it was shown."""
+    def add(
+        self,
+        detections: Detections,
+        timings: Mapping[str, float],
+        age: float = 0.0,
+        counts: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        """Take the results of one frame; timings: milliseconds by stage; age: of the frame when it was shown.
+
+        counts: of lines and zones until now, by name.
+        """
         with self._lock:
             self.frames += 1
             self.objects.update(detections.names)
+            self.counts = counts or self.counts
             for stage in STAGES:
                 if stage in timings:
                     self._timings[stage].append(timings[stage])
@@ -72,7 +83,10 @@ class Recorder:
         return sum(ages) / len(ages) if ages else 0.0
 
     def summary(self, dropped: int = 0) -> dict[str, Any]:
-        """Plain values: frames, dropped, seconds, fps, median_ms by stage, age_ms, objects by class, most first."""
+        """Plain values: frames, dropped, seconds, fps, median_ms by stage, age_ms, objects by class (most first).
+
+        `counts` of lines and zones where there are some.
+        """
         with self._lock:
             seconds = self._end - self._begin if self._begin is not None and self.frames else 0.0
             ages = sorted(self._ages)
@@ -86,4 +100,5 @@ class Recorder:
                 if ages
                 else {},
                 "objects": dict(self.objects.most_common()),
+                **({"counts": {name: dict(count) for name, count in self.counts.items()}} if self.counts else {}),
             }

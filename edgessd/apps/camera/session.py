@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgessd._signals import stop_on_signals
 from edgessd.apps.camera import prepare
 from edgessd.apps.camera.benchmark import start_benchmark
 from edgessd.apps.camera.capture import Capture
@@ -21,20 +22,19 @@ from edgessd.apps.camera.events import Action, EventOutput, Watch
 from edgessd.apps.camera.frame_log import FrameLog, JsonDocument, csv_lines, json_lines
 from edgessd.apps.camera.home_output import HomeAssistantOutput
 from edgessd.apps.camera.loop import run_camera
-from edgessd.apps.camera.models import choices
+from edgessd.apps.camera.models import choices, runtimes_of
 from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.apps.camera.outputs import Output, VideoOutput, WindowOutput, closing_all
 from edgessd.apps.camera.pipeline import Follower, Pipeline
 from edgessd.apps.camera.reconnect import Reconnecting
 from edgessd.apps.camera.recorder import Recorder
 from edgessd.apps.camera.settings import Settings
-from edgessd.apps.camera.signals import stop_on_signals
 from edgessd.apps.camera.sources import FrameSource, open_source
 from edgessd.apps.camera.tracking import Tracker
 from edgessd.apps.camera.view import View
 from edgessd.apps.camera.window import why_no_window
 from edgessd.detector import Detector
-from edgessd.errors import InputError
+from edgessd.errors import InputError, printable
 from edgessd.results import class_labels
 
 if TYPE_CHECKING:
@@ -214,6 +214,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     print(f"frame age   median {summary['age_ms']['median']:.0f} ms, p99 {summary['age_ms']['p99']:.0f} ms")
     objects = "  ".join(f"{name} {count}" for name, count in summary["objects"].items())
     print(f"objects     {objects or 'none'}")
+    for name, count in summary.get("counts", {}).items():
+        print(f"counted     {printable(name, 60)}: " + ", ".join(f"{key} {value}" for key, value in count.items()))
     if lost := summary.get("log_entries_lost"):
         print(f"log         {lost} entries lost (disk too slow)")
     if events := summary.get("events"):
@@ -249,6 +251,7 @@ def _load(settings: Settings, known: dict[str, str], first: str) -> Engine:
         runtime=settings.runtime,
         threads=settings.threads,
         classes=settings.classes,
+        runtimes=runtimes_of,
     )
 
 

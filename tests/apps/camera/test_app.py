@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from edgessd._cv2 import cv2
+from edgessd.apps.camera import view
 from edgessd.cli.app import app
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError
@@ -64,6 +66,26 @@ def test_every_frame_of_a_file(clip: Path, tmp_path: Path) -> None:
     for line in ("frames      30", "FPS over", "median ms   capture", "objects     cat 30  dog 30", f"wrote {video}"):
         assert line in result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "out.json", "out.mp4"]
+
+
+def test_counts_of_lines_and_zones_stand_in_summary_and_document(clip: Path, tmp_path: Path) -> None:
+    report = tmp_path / "out.json"
+    zones = ["--zone", "all=0,0,1,0,1,1,0,1", "--zone", "no\nthing=0,0,0.1,0,0,0.1"]
+    result = camera("--source", clip, "--json", report, "--no-window", "--max-frames", 5, *zones)
+    assert result.exit_code == 0, result.output
+    document = json.loads(report.read_text())
+    assert document["summary"]["counts"]["all"]["inside"] == 2
+    assert document["summary"]["counts"] == document["frames"][-1]["counts"]
+    assert "counted     all: inside 2, entered 0\ncounted     no?thing: inside 0, entered 0\n" in result.output
+
+
+def test_without_numbers_there_are_boxes_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(view, "draw_strip", lambda *_: asked.append("strip"))
+    monkeypatch.setattr(view, "speed_panel", lambda *_: SimpleNamespace(rect=(0, 0, 1, 1), draw=asked.append))
+    line = ("--source", "demo", "--max-frames", 3, "--no-window", "-o", tmp_path / "out.mp4")
+    assert camera(*line, "--no-numbers").exit_code == 0 and asked == []
+    assert camera(*line).exit_code == 0 and len(asked) == 5  # the first frame has no panel
 
 
 @pytest.mark.slow

@@ -10,9 +10,10 @@ from edgessd import zoo
 from edgessd.apps.camera import control as control_module
 from edgessd.apps.camera.control import Control
 from edgessd.apps.camera.engine import Engine
-from edgessd.apps.camera.models import choices
+from edgessd.apps.camera.models import choices, runtimes_of
 from edgessd.detector import Detector
 from edgessd.errors import DependencyError, InputError, ModelError, OptionError
+from edgessd.model_file import kinds
 from edgessd.runtimes.fake import FakeRuntime
 
 ANSWERS = [("cat", 0.9, (0.1, 0.2, 0.5, 0.8)), ("dog", 0.6, (0.5, 0.5, 0.9, 0.9))]
@@ -97,6 +98,33 @@ def test_no_other_runtime_is_said() -> None:
     engine.next_runtime()
     settle(engine)
     assert said == ["no other runtime that is installed loads this model"]
+
+
+def test_a_runtime_that_is_not_there_is_refused_before_anything_is_loaded() -> None:
+    engine = Engine(lambda *_: Detector(Runtime("onnxruntime")), {"a": "a.onnx"}, "a", runtimes=lambda _: ("onnx",))
+    with pytest.raises(OptionError, match="a does not run in openvino here: use onnx"):
+        engine.choose(runtime="openvino")
+    with pytest.raises(OptionError, match="no other runtime"):
+        engine.next_runtime()
+    assert not engine.changing
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("installed", "bundled", "onnx_file"),
+    [
+        (("onnxruntime",), ("onnx",), ("onnx",)),
+        (("onnxruntime", "torch", "openvino"), ("onnx", "openvino"), ("onnx", "openvino")),
+        (("onnxruntime", "tflite_runtime"), ("onnx", "litert"), ("onnx",)),
+    ],
+)
+def test_runtimes_are_those_that_are_installed_and_take_the_file(
+    installed: tuple[str, ...], bundled: tuple[str, ...], onnx_file: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kinds, "find_spec", lambda name: name if name in installed else None)
+    assert runtimes_of(zoo.DEFAULT_MODEL) == bundled
+    assert runtimes_of(str(zoo.bundled_models()[zoo.DEFAULT_MODEL])) == onnx_file
+    assert runtimes_of("no-such-file.onnx") == ()
 
 
 @pytest.mark.parametrize("wish", [{"model": "../etc/passwd"}, {"model": "b.onnx"}, {"runtime": "tensorrt"}])

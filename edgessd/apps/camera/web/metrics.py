@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 Sample = tuple[Mapping[str, str], float]
+Metric = tuple[str, str, str, list[Sample]]
 
 
-def exposition(metrics: Iterable[tuple[str, str, str, list[Sample]]]) -> str:
+def exposition(metrics: Iterable[Metric]) -> str:
     """Return metrics as text; each is (name, type, help, samples), a sample (labels, value).
 
     See https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4).
@@ -17,7 +18,7 @@ def exposition(metrics: Iterable[tuple[str, str, str, list[Sample]]]) -> str:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
         for labels, value in samples:
             inside = ",".join(f'{key}="{_escaped(each)}"' for key, each in labels.items())
-            lines.append(f"{name}{{{inside}}} {value:g}" if inside else f"{name} {_number(value)}")
+            lines.append(f"{name}{{{inside}}} {_number(value)}" if inside else f"{name} {_number(value)}")
     return "\n".join(lines) + "\n"
 
 

@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     model: str | msgspec.UnsetType = msgspec.UNSET
     runtime: str | msgspec.UnsetType = msgspec.UNSET
     paused: bool | msgspec.UnsetType = msgspec.UNSET
+    numbers: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Routes:
@@ -126,6 +127,8 @@ class Routes:
             )
         if settings.paused is not unset:
             control.paused = settings.paused
+        if settings.numbers is not unset:
+            control.numbers = settings.numbers
 
     async def metrics(self, request: Request) -> Response:
         """Numbers for Prometheus."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from edgessd.apps.camera.capture import Capture
 from edgessd.apps.camera.control import Control
-from edgessd.apps.camera.engine import RUNTIMES
 from edgessd.apps.camera.frame_log import frame_entry
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.recorder import Recorder
 from edgessd.apps.camera.web.hub import Hub
-from edgessd.apps.camera.web.metrics import exposition
+from edgessd.apps.camera.web.metrics import Metric, Sample, exposition
 
 
 class State:
@@ -31,7 +30,7 @@ class State:
             "source": self.capture.source.name,
             "live": self.capture.source.live,
             "models": list(engine.models),
-            "runtimes": RUNTIMES,
+            "runtimes": engine.runtimes(),
             "classes": engine.info.classes,
         }
 
@@ -43,9 +42,11 @@ class State:
             "age": round(self.recorder.latest_age, 1),
             "frames": self.recorder.frames,
             "dropped": self.capture.dropped,
+            "counts": self.recorder.counts,
             "trouble": self.capture.trouble,
             "notice": control.notice,
             "paused": control.paused,
+            "numbers": control.numbers,
             "loading": control.engine.changing,
             "model": info.model,
             "title": info.title,
@@ -95,6 +96,7 @@ class State:
                     "Detections by class.",
                     [({"class": name}, count) for name, count in dict(recorder.objects).items()],
                 ),
+                *_counted(recorder.counts),
                 ("edgessd_viewers", "gauge", "Open pictures.", [({}, self.hub.pictures.readers)]),
                 ("edgessd_encodings_total", "counter", "Pictures encoded for viewers.", [({}, self.hub.encodings)]),
                 ("edgessd_model_info", "gauge", "What runs.", [(facts, 1.0)]),
@@ -103,3 +105,21 @@ class State:
 
     def _reconnects(self) -> int:
         return int(getattr(self.capture.source, "reconnects", 0))
+
+
+def _counted(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
+    """What lines and zones have counted, as metrics."""
+    kinds = {
+        "crossings_total": ("counter", "Objects that crossed a line.", "line", ("in", "out")),
+        "zone_entered_total": ("counter", "Objects that came into a zone.", "zone", ("entered",)),
+        "zone_objects": ("gauge", "Objects in a zone now.", "zone", ("inside",)),
+    }
+    for metric, (kind, text, place, keys) in kinds.items():
+        samples: list[Sample] = [
+            ({place: name, **({"direction": key} if len(keys) > 1 else {})}, float(count[key]))
+            for name, count in counts.items()
+            for key in keys
+            if key in count
+        ]
+        if samples:
+            yield f"edgessd_{metric}", kind, text, samples

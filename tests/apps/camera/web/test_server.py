@@ -223,6 +223,26 @@ def test_metrics_and_health(web: Any) -> None:
     assert code == 503 and json.loads(body)["trouble"] == "source lost: attempt 2"
 
 
+def test_counts_of_lines_and_zones_are_metrics_and_state(web: Any) -> None:
+    assert "zone" not in get(f"{web.base}/metrics")[1].decode()
+    web.recorder.counts = {"door": {"in": 12_345_678, "out": 2}, "shelf": {"inside": 3, "entered": 7}}
+    lines = get(f"{web.base}/metrics")[1].decode().splitlines()
+    for line in (
+        'edgessd_crossings_total{line="door",direction="in"} 12345678',
+        'edgessd_crossings_total{line="door",direction="out"} 2',
+        'edgessd_zone_entered_total{zone="shelf"} 7',
+        'edgessd_zone_objects{zone="shelf"} 3',
+    ):
+        assert line in lines
+    assert json.loads(get(f"{web.base}/api/state")[1])["counts"] == web.recorder.counts
+
+
+def test_numbers_on_the_picture_are_a_setting(web: Any) -> None:
+    assert json.loads(get(f"{web.base}/api/state")[1])["numbers"] is True
+    answer = json.loads(get(f"{web.base}/api/settings", b'{"numbers": false}')[1])
+    assert answer["numbers"] is False and web.control.numbers is False
+
+
 def test_metrics_escape_what_they_quote() -> None:
     text = exposition([("a", "gauge", "h", [({"class": 'x"\\\n'}, 1.5), ({}, 3)])])
     assert text == '# HELP a h\n# TYPE a gauge\na{class="x\\"\\\\\\n"} 1.5\na 3\n'
