@@ -14,17 +14,19 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from edgessd.classes.class_map import class_labels
 from edgessd.errors import DependencyError, EdgeSSDError, InputError, OptionError
+from edgessd.io.address import source_name
 from edgessd.io.images import load_image
-from edgessd.io.sources import expand, is_video
-from edgessd.io.video import VideoFile
+from edgessd.io.sources import expand
+from edgessd.io.video import VideoFile, VideoInfo, is_video
 from edgessd.model_file.foreign import Labels
 from edgessd.model_file.read import read_spec_json
 from edgessd.ops.outputs import Outputs
 from edgessd.ops.postprocess import postprocess
 from edgessd.ops.preprocess import preprocess
 from edgessd.ops.thresholds import changed
-from edgessd.results import Detections, class_labels
+from edgessd.results import Detections
 from edgessd.runtimes import Runtime, load_runtime
 from edgessd.runtimes.cache import RuntimeCache
 from edgessd.spec import ModelSpec
@@ -37,20 +39,27 @@ MOST_PICTURES, MOST_BYTES = 8, 16 * 2**20
 
 
 class Frame(NamedTuple):
-    """One picture of a stream: its name, its number in a video (0 for a picture), pixels [H, W, 3] BGR, detections."""
+    """One picture of a stream, or one frame of a video.
+
+    source: the path, or the address as it may be shown: without login and secrets. number: of the frame in its video,
+    from 0. image: uint8 [H, W, 3], BGR. time: seconds since the video's first frame, by the clock of the video;
+    video: what that says about itself. Both are None for a picture.
+    """
 
     source: str
     number: int
     image: NDArray[np.uint8]
     detections: Detections
+    time: float | None = None
+    video: VideoInfo | None = None
 
 
 class _Prepared(NamedTuple):
-    """One picture before its run. size: (width, height) in pixels; timings: milliseconds."""
+    """One picture before its run. size: (width, height) in pixels; seconds: of each stage."""
 
     tensor: NDArray[Any]
     size: tuple[int, int]
-    timings: dict[str, float]
+    seconds: dict[str, float]
 
 
 class Detector:
@@ -197,7 +206,7 @@ class Detector:
         started = time.perf_counter()
         tensors = [each.tensor[None] for each in prepared]
         outputs = self.runtime.run(tensors[0] if len(tensors) == 1 else np.concatenate(tensors))
-        share = (time.perf_counter() - started) * 1e3 / len(images)
+        share = (time.perf_counter() - started) / len(images)
         return [self._finish(outputs, number, each, share) for number, each in enumerate(prepared)]
 
     def _prepare(self, image: Any, read_seconds: float) -> _Prepared:
@@ -205,14 +214,22 @@ class Detector:
         pixels = load_image(image)
         loaded = time.perf_counter()
         tensor = preprocess(pixels, self.spec.input)
-        timings = {"read": (loaded - started) * 1e3, "preprocess": (time.perf_counter() - loaded) * 1e3}
-        return _Prepared(tensor, (pixels.shape[1], pixels.shape[0]), timings)
+        seconds = {"read": loaded - started, "preprocess": time.perf_counter() - loaded}
+        return _Prepared(tensor, (pixels.shape[1], pixels.shape[0]), seconds)
 
     def _finish(self, outputs: Outputs, number: int, picture: _Prepared, run: float) -> Detections:
         started = time.perf_counter()
         found = postprocess(outputs, self.spec, picture.size, self.thresholds, self._labels, picture=number)
-        timings = {**picture.timings, "run": run, "postprocess": (time.perf_counter() - started) * 1e3}
-        return Detections(found.boxes, found.scores, found.labels, self.spec.classes, picture.size, timings)
+        seconds = {**picture.seconds, "run": run, "postprocess": time.perf_counter() - started}
+        return Detections(
+            found.boxes,
+            found.scores,
+            found.labels,
+            self.spec.classes,
+            picture.size,
+            {stage: round(value * 1e3, 3) for stage, value in seconds.items()},  # the clock tells no more
+            self.spec.category_ids,
+        )
 
     def stream(self, source: Any, failures: list[EdgeSSDError] | None = None) -> Iterator[Frame]:
         """Detect in a file, URL, folder, glob or video, or a list of them, one picture after the other.
@@ -233,13 +250,13 @@ class Detector:
     def _frames(self, item: str | Path) -> Iterator[Frame]:
         if is_video(item):
             with VideoFile(item) as video:
-                for number, image in enumerate(video):
-                    yield Frame(str(item), number, image, self._detect([image])[0])
+                for number, (image, seconds) in enumerate(video):
+                    yield Frame(source_name(item), number, image, self._detect([image])[0], seconds, video.info)
         else:
             started = time.perf_counter()
             image = load_image(item)
             elapsed = time.perf_counter() - started
-            yield Frame(str(item), 0, image, self._detect([image], elapsed)[0])
+            yield Frame(source_name(item), 0, image, self._detect([image], elapsed)[0])
 
     def close(self) -> None:
         """Free the engine, also for other detectors over the same runtime; a second call does nothing.

@@ -20,6 +20,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from edgessd.masking import masked
+
 
 class EdgeSSDError(Exception):
     """Base of all errors that edgessd raises on purpose."""
@@ -79,6 +81,9 @@ UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\u
 
 
 def printable(name: object, limit: int = 200) -> str:
-    """Return `name` as one line of printable text for a message, its middle left out when it is very long."""
-    text = UNPRINTABLE.sub("?", str(name))
+    """Return `name` as one line of printable text for a message, its middle left out when it is very long.
+
+    Of an address, the login and what sounds like a secret are left out (`edgessd.masking`).
+    """
+    text = UNPRINTABLE.sub("?", masked(str(name)))
     return text if len(text) <= limit else f"{text[: limit // 2]}...{text[-limit // 2 :]}"

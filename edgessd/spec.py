@@ -55,6 +55,7 @@ Factor = Annotated[float, Meta(ge=1e-9, le=1e6)]
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=2000)]
+CategoryId = Annotated[int, Meta(gt=-(2**53), lt=2**53)]
 Triple = tuple[float, float, float]
 
 MAX_PRIORS = 1_000_000
@@ -68,7 +69,11 @@ class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            _check_values(name, getattr(self, name))
+            if name != "category_ids":  # numbers of other people's, that nothing is computed with
+                _check_values(name, getattr(self, name))
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(_hashable(getattr(self, name)) for name in self.__struct_fields__)))
 
 
 def _check_values(name: str, value: object) -> None:
@@ -86,6 +91,13 @@ def _check_values(name: str, value: object) -> None:
     elif isinstance(value, (tuple, list)):
         for each in value:
             _check_values(name, each)
+
+
+def _hashable(value: object) -> object:
+    """The same value without dicts and lists, which have no hash; equal values stay equal."""
+    if isinstance(value, dict):
+        return frozenset((key, _hashable(each)) for key, each in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
 class InputSpec(_Part, frozen=True):
@@ -324,6 +336,8 @@ class ModelSpec(_Part, frozen=True):
     classes: names without the background; the label of a detection is an index into them.
     scores: `softmax` over C + 1 logits with the background in column 0, or `sigmoid` of C logits.
     precision: of the weights in this file; inputs and outputs of an `fp16` file are float32 all the same.
+    category_ids: the number of each class in the COCO annotation files that the model was trained with, which
+        `Detections.to_coco` writes; None where there were none. The JSON has the field only where there are.
     """
 
     name: Name
@@ -338,6 +352,7 @@ class ModelSpec(_Part, frozen=True):
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     quantization: QuantizationSpec | None = None
     provenance: Provenance = Provenance()
+    category_ids: Annotated[tuple[CategoryId, ...], Meta(max_length=32_768)] | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -346,6 +361,11 @@ class ModelSpec(_Part, frozen=True):
             raise ValueError(f"schema {self.schema} is unknown")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("class names must differ from each other")
+        if self.category_ids is not None:
+            if len(self.category_ids) != len(self.classes):
+                raise ValueError(f"{len(self.category_ids)} category_ids for {len(self.classes)} classes")
+            if len(set(self.category_ids)) != len(self.category_ids):
+                raise ValueError("category_ids must differ from each other")
 
     @property
     def num_logits(self) -> int:
@@ -354,7 +374,10 @@ class ModelSpec(_Part, frozen=True):
 
     def to_json(self) -> str:
         """Return the spec as JSON; `from_json` gives an equal spec back."""
-        return msgspec.json.encode(self).decode()
+        fields = msgspec.to_builtins(self)
+        if self.category_ids is None:  # so that edgessd of before there were any reads such files
+            del fields["category_ids"]
+        return msgspec.json.encode(fields).decode()
 
     @classmethod
     def from_json(cls, data: str | bytes) -> ModelSpec:

@@ -56,6 +56,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("classes", "names, COCO's ids", ""),
             ("options", "declared once,", "for command and TOML"),
             ("errors", "one line each,", "with the way out"),
+            ("masking", "what may be shown", "of an address"),
         ),
     ),
     (

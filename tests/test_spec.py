@@ -11,6 +11,7 @@ from edgessd.ops.priors import caffe_priors, explicit_priors
 from edgessd.spec import (
     OUTPUT_NAMES,
     ArchitectureSpec,
+    CoderSpec,
     ExtraLayer,
     InputSpec,
     ModelSpec,
@@ -52,6 +53,53 @@ def test_json_round_trip():
     assert ModelSpec.from_json(SPEC.to_json()) == SPEC
     assert ModelSpec.from_json(SPEC.to_json().encode()) == SPEC
     assert json.loads(SPEC.to_json())["schema"] == 1
+
+
+def test_category_ids_are_a_field_only_where_there_are_some():
+    assert "category_ids" not in json.loads(SPEC.to_json())
+    for ids in ((17, 18), (0, 1), (2**53 - 1, -5)):
+        spec = msgspec.structs.replace(SPEC, category_ids=ids)
+        assert ModelSpec.from_json(spec.to_json()) == spec
+        assert json.loads(spec.to_json())["category_ids"] == list(ids)
+
+
+@pytest.mark.parametrize("ids", [[], [1], [1, 1], [1, 2, 3], [1, 2.5], ["1", "2"], [1, 2**53], {}])
+def test_category_ids_are_one_number_for_each_class(ids):
+    document = json.loads(SPEC.to_json()) | {"category_ids": ids}
+    with pytest.raises(SpecError, match="category_ids"):
+        ModelSpec.from_json(json.dumps(document))
+
+
+def parts(value):
+    """Every struct inside a spec, itself included."""
+    if isinstance(value, msgspec.Struct):
+        yield value
+        for name in value.__struct_fields__:
+            yield from parts(getattr(value, name))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from parts(each)
+
+
+def test_every_part_has_a_hash_and_equal_ones_the_same():
+    full = msgspec.structs.replace(SPEC, category_ids=(17, 18), output=OutputSpec(level="nms"))
+    again = ModelSpec.from_json(full.to_json())
+    assert {type(each) for each in parts(full)} == {
+        *(ModelSpec, InputSpec, PriorSpec, PriorLevel, CoderSpec, OutputSpec, Thresholds, QuantizationSpec),
+        *(Provenance, ArchitectureSpec, ExtraLayer),
+    }
+    for one, other in zip(parts(full), parts(again), strict=True):
+        assert one == other and hash(one) == hash(other)
+        assert len({one, other}) == 1
+    assert len({full, again, SPEC, msgspec.structs.replace(SPEC, provenance=Provenance())}) == 3
+
+
+def test_the_order_of_options_does_not_change_the_hash():
+    options = {"out_strides": (8, 16), "pad": "same"}
+    one = ArchitectureSpec(backbone="x", head="ssd", backbone_options=options)
+    other = ArchitectureSpec(backbone="x", head="ssd", backbone_options=dict(reversed(options.items())))
+    assert one == other and hash(one) == hash(other)
+    hash(ArchitectureSpec(backbone="x", head="ssd", backbone_options={"out_strides": [8, 16]}))
 
 
 def test_logits_have_a_background_column_for_softmax_only():

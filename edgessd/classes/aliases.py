@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 # First the name in Pascal VOC or COCO, then what others call the same thing. No more and no less general names:
 # a pedestrian is a person, but not every person is a pedestrian.
 SAME: tuple[tuple[str, ...], ...] = (
@@ -30,21 +28,6 @@ def canonical(name: str) -> str:
     """Return one spelling for all names of a class: lower case, single spaces, the first of its row of `SAME`."""
     plain = " ".join(name.lower().replace("_", " ").replace("-", " ").split())
     return _FIRST.get(plain, plain)
-
-
-def map_classes(wanted: Sequence[str], known: Sequence[str]) -> list[int | None]:
-    """Return for each wanted class its index among the known ones, or None.
-
-    The same spelling goes first; then names that mean the same.
-
-    >>> map_classes(["aeroplane", "dog", "zebra crossing"], ["dog", "airplane"])
-    [1, 0, None]
-    """
-    exact = {name: index for index, name in enumerate(known)}
-    alike: dict[str, int] = {}
-    for index, name in enumerate(known):
-        alike.setdefault(canonical(name), index)
-    return [exact.get(name, alike.get(canonical(name))) for name in wanted]
 
 
 _FIRST = {name: row[0] for row in SAME for name in row}

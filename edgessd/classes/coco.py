@@ -7,6 +7,10 @@ is the category id that COCO's annotation and result files use for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from edgessd.errors import OptionError
+
 COCO_CATEGORIES: dict[int, str] = {
     1: "person",
     2: "bicycle",
@@ -101,3 +105,33 @@ COCO_CLASSES_90: tuple[str, ...] = tuple(COCO_CATEGORIES.get(index, f"N/A {index
 
 Networks with 91 class columns (torchvision's, TensorFlow's) have one for each of them.
 """
+
+
+def coco_category_ids(names: Sequence[str]) -> tuple[int, ...] | None:
+    """Return COCO's category ids of these class names where every one of them is COCO's, spelt as COCO does, or None.
+
+    `N/A 12` and the like, names of class columns that nothing belongs to, have label + 1, as in `COCO_CLASSES_90`.
+    """
+    ids = tuple(_IDS.get(name, label if name.startswith("N/A ") else 0) for label, name in enumerate(names, 1))
+    return ids if names and all(ids) and len(set(ids)) == len(ids) else None
+
+
+def default_category_ids(names: Sequence[str]) -> tuple[int, ...]:
+    """Return category ids for classes of which none are known: a name of COCO's never gets another id than COCO's.
+
+    COCO's own where all names are COCO's, label + 1 where none is. Raises OptionError where only some are: then
+    either numbering could be meant.
+    """
+    ids = coco_category_ids(names)
+    if ids is not None:
+        return ids
+    shared = [name for name in names if name in _IDS]
+    if shared:
+        raise OptionError(
+            f"no category ids are known, and only some of the classes are COCO's ({', '.join(shared[:3])}): "
+            "give category_ids, one for each class"
+        )
+    return tuple(range(1, len(names) + 1))
+
+
+_IDS = {name: number for number, name in COCO_CATEGORIES.items()}

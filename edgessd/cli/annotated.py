@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
+from edgessd.detector import Frame
 from edgessd.draw.detections import draw_detections
 from edgessd.errors import InputError
+from edgessd.io.address import file_name
 from edgessd.io.files import make_folder, write_bytes_atomic
-from edgessd.io.sources import is_video
-from edgessd.io.video import VideoWriter, open_capture, usable_fps
-from edgessd.results import Detections
+from edgessd.io.video import VideoWriter, browser_suffix
 
 # What OpenCV writes as it reads; other pictures (GIF, AVIF, ...) get a JPEG.
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -31,32 +30,31 @@ class AnnotatedOutput:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.written: list[Path] = []
-        self._video: tuple[str, VideoWriter] | None = None
+        self._video: VideoWriter | None = None
         if folder is not None:
             make_folder(folder)
 
-    def add(self, source: str, number: int, image: NDArray[np.uint8], detections: Detections) -> None:
-        """Draw one picture, or the next frame of a video, and save it."""
+    def add(self, frame: Frame) -> None:
+        """Draw one picture, or the next frame of a video, and save it. Videos keep their clock and their aspect."""
         if self.folder is None:
             return
-        drawn = draw_detections(
-            image, detections.boxes, detections.labels, detections.scores, detections.names, copy=False
-        )
-        if not is_video(source):
+        found = frame.detections
+        drawn = draw_detections(frame.image, found.boxes, found.labels, found.scores, found.names, copy=False)
+        if frame.video is None:
             self._close_video()
-            self._write_picture(self._target(source, _SUFFIXES, ".jpg"), drawn)
+            self._write_picture(self._target(frame.source, _SUFFIXES, ".jpg"), drawn)
             return
-        if self._video is None or self._video[0] != source:
+        if self._video is None or frame.number == 0:
             self._close_video()
-            target = self._target(source, {".mp4", ".avi"}, ".mp4")
-            self._video = (source, VideoWriter(target, fps=_fps_of(source), size=(drawn.shape[1], drawn.shape[0])))
+            target, video = self._target(frame.source, set(), browser_suffix()), frame.video
+            size = (drawn.shape[1], drawn.shape[0])
+            self._video = VideoWriter(target, fps=video.fps, size=size, pixel_aspect=video.pixel_aspect)
             self.written.append(target)
-        self._video[1].write(drawn)
+        self._video.write(drawn, frame.time)
 
     def _target(self, source: str, suffixes: set[str], default: str) -> Path:
         assert self.folder is not None
-        name = Path(unquote(urlsplit(source).path) if "://" in source else source).name or "picture"
-        path = Path(name)
+        path = Path(file_name(source))
         suffix = path.suffix.lower() if path.suffix.lower() in suffixes else default
         number, target = 1, self.folder / f"{path.stem}{suffix}"
         while target in self.written:
@@ -75,7 +73,7 @@ class AnnotatedOutput:
 
     def _close_video(self) -> None:
         if self._video is not None:
-            self._video[1].close()
+            self._video.close()
             self._video = None
 
     def __enter__(self) -> AnnotatedOutput:
@@ -85,11 +83,3 @@ class AnnotatedOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close_video()
-
-
-def _fps_of(source: str) -> float:
-    """Frames per second of a video, or the usual rate where it does not say."""
-    capture = open_capture(source)
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    return usable_fps(fps)

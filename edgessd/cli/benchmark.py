@@ -27,7 +27,8 @@ from edgessd.datasets.load import read_dataset
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation.protocols import METRICS, Metric
 from edgessd.io.files import check_writable, write_text_atomic
-from edgessd.io.sources import expand, is_video
+from edgessd.io.sources import expand
+from edgessd.io.video import is_video
 from edgessd.zoo import DEFAULT_MODEL, photos
 
 MOST_PICTURES = 32

@@ -23,7 +23,7 @@ from edgessd.cli.slips import refuse_live
 from edgessd.detector import Detector, Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import check_writable, printable, write_text_atomic
-from edgessd.io.sources import expand, is_video
+from edgessd.io.sources import expand
 
 STAGES = ("read", "preprocess", "run", "postprocess")
 
@@ -89,8 +89,8 @@ class _Work:
         try:
             with self.output as output, LateProgress() as progress:
                 for frame, text, done, total in self._frames(sources):
-                    self.records.append({"source": frame.source, "frame": frame.number, **frame.detections.to_dict()})
-                    output.add(frame.source, frame.number, frame.image, frame.detections)
+                    self.records.append(_record(frame))
+                    output.add(frame)
                     progress.update(text, done, total)
                     stop.check()
         except Stopped as wish:
@@ -110,8 +110,9 @@ class _Work:
         for number, item in enumerate(items, 1):
             self.inputs.append(item)
             for frame in self.detector.stream(item, self.failures):
-                if is_video(item):
-                    yield frame, f"frames of {printable(Path(frame.source).name)}", frame.number + 1, None
+                if frame.video is not None:
+                    text = f"frames of {printable(Path(frame.source).name)}"
+                    yield frame, text, frame.number + 1, frame.video.frame_count
                 else:
                     yield frame, "pictures", number, len(items)
 
@@ -126,7 +127,9 @@ class _Work:
         """Return what goes into the JSON file; `stopped` stands there where a signal ended the work."""
         stopped = {} if self.stopped is None else {"stopped": str(self.stopped)}
         failures = [str(error) for error in self.failures]
-        return {"model": self.detector.spec.name, **stopped, "results": self.records, "failures": failures}
+        spec = self.detector.spec
+        model = {"model": spec.name, "classes": spec.classes, "category_ids": spec.category_ids}
+        return {**model, **stopped, "results": self.records, "failures": failures}
 
     def end(self) -> None:
         """Raise what went wrong."""
@@ -140,6 +143,13 @@ class _Work:
         if self.failures:
             lines = "".join(f"\n  {error}" for error in self.failures)
             raise InputError(f"{len(self.failures)} of {len(self.inputs)} inputs failed:{lines}")
+
+
+def _record(frame: Frame) -> dict[str, Any]:
+    place: dict[str, Any] = {"source": frame.source, "frame": frame.number}
+    if frame.time is not None:
+        place["time"] = round(frame.time, 4)
+    return {**place, **frame.detections.to_dict(classes=False)}
 
 
 def _table(records: list[dict[str, Any]]) -> Table:
@@ -182,10 +192,9 @@ def timing_table(records: list[dict[str, Any]]) -> Table:
 def _csv(records: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["source", "frame", "name", "label", "score", "x1", "y1", "x2", "y2"])
+    writer.writerow(["source", "frame", "time", "name", "label", "score", "x1", "y1", "x2", "y2"])
     for record in records:
+        place = [record["source"], record["frame"], record.get("time")]
         for found in record["objects"]:
-            writer.writerow(
-                [record["source"], record["frame"], found["name"], found["label"], found["score"], *found["box"]]
-            )
+            writer.writerow([*place, found["name"], found["label"], found["score"], *found["box"]])
     return text.getvalue()

@@ -12,13 +12,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edgessd._cv2 import cv2
+from edgessd.classes.class_map import ClassMap
 from edgessd.cli import options
 from edgessd.datasets.doctor import Checkup, PriorReport, examine, fit_priors, repair
 from edgessd.datasets.doctor.histograms import histograms
 from edgessd.datasets.doctor.prior_fit import MATCH, input_boxes
 from edgessd.datasets.doctor.repair import check_target
 from edgessd.datasets.doctor.sheet import problem_sheet
-from edgessd.datasets.load import load_dataset, read_dataset, resolve_classes, sources
+from edgessd.datasets.load import load_dataset, read_classes, read_dataset, sources
 from edgessd.datasets.problems import KINDS, Problem
 from edgessd.datasets.records import build
 from edgessd.detector import Detector
@@ -59,7 +60,7 @@ def doctor(
     if not records.records and not found:
         where = "no annotated pictures" if split is None else f"no pictures in the split {split!r}"
         raise InputError(f"{data} has {where}: check the path and the split")
-    expected = None if classes is None else resolve_classes(classes, records.names)
+    expected = None if classes is None else ClassMap(read_classes(classes), records.names).spelling
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading pictures", total=len(records.records))
         checkup = examine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -148,6 +149,7 @@ def _show(console: Console, spec: ModelSpec, path: Path) -> None:
         "file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)",
         "input": f"{tensor.dtype} {tensor.layout}: {', '.join(steps)}",
         "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}",
+        "category ids": _runs(spec.category_ids or ()),
         "priors": "inside the graph"
         if spec.priors == UNKNOWN_PRIORS
         else f"{spec.priors.count}, rule {spec.priors.rule}, {len(spec.priors.levels)} levels",
@@ -172,7 +174,8 @@ def _show(console: Console, spec: ModelSpec, path: Path) -> None:
     if source.metrics:
         rows["metrics"] = ", ".join(f"{key} {value:g}" for key, value in source.metrics.items())
     for key, value in rows.items():
-        table.add_row(key, value)
+        if value:
+            table.add_row(key, value)
     console.print(table)
 
 
@@ -204,6 +207,17 @@ def _show_priors(console: Console, spec: PriorSpec, tensor: InputSpec, output: P
     assert ok
     write_bytes_atomic(output, data.tobytes())
     console.print(f"drew the boxes of a cell of each level to {output}", highlight=False, soft_wrap=True)
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Whole numbers in their order, three and more consecutive ones as `1..11`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}..{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer.core
 
-from edgessd.errors import OptionError, did_you_mean, printable
-from edgessd.io.remote import shown_url, url_scheme
+from edgessd.errors import OptionError, did_you_mean
+from edgessd.io.address import shown_source, url_scheme
 
 _CAMERA = "edgessd camera --source 0"
 
@@ -51,7 +51,7 @@ class Commands(typer.core.TyperGroup):
 
 def meant(word: str, commands: list[str]) -> str:
     """Return the message for a word that is no command."""
-    shown = printable(shown_url(word))
+    shown = shown_source(word)
     if word.lower() in commands:
         return f"there is no command {shown}: use {word.lower()}"
     if word.lower() in _WORDS:
@@ -78,9 +78,9 @@ def refuse_live(sources: list[str]) -> list[str]:
     """Return the sources of `edgessd detect`. Raises OptionError for a camera or a stream among them."""
     for source in sources:
         if is_live(source):
-            shown = shown_url("0" if source in ("webcam", "camera") else source)
+            shown = shown_source("0" if source in ("webcam", "camera") else source)
             raise OptionError(
-                f"{shown_url(source)}: detect takes pictures and videos: for a camera or a stream use edgessd camera "
-                f"--source {shown}"
+                f"{shown_source(source)}: detect takes pictures and videos: for a camera or a stream use "
+                f"edgessd camera --source {shown}"
             )
     return sources

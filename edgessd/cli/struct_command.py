@@ -12,8 +12,8 @@ import typer.core
 from msgspec import Struct
 
 from edgessd.errors import OptionError
-from edgessd.io.remote import shown_url
-from edgessd.options import Field, check, describe, read_toml, to_toml
+from edgessd.io.address import shown_source
+from edgessd.options import Field, check, describe, located, read_toml, to_toml
 
 Settings = TypeVar("Settings", bound=Struct)
 
@@ -51,14 +51,15 @@ def struct_command(
 
     def command(context: typer.Context, **_: Any) -> None:
         if context.args:
-            word = shown_url(context.args[0])
+            word = shown_source(context.args[0])
             use = f": use edgessd {context.command.name} {bare} {word}" if bare else ""
             raise OptionError(f"{word} stands without an option{use}")
         config: Path | None = context.params["config"]
         values = {} if config is None else read_toml(config, struct)
         values |= given(context, struct)
         if context.params["print_config"]:
-            print(to_toml(struct, values, f"Options of `edgessd {context.command.name}`, for --config."), end="")
+            heading = f"Options of `edgessd {context.command.name}`, for --config."
+            print(to_toml(struct, located(struct, values, Path.cwd()), heading), end="")
         else:
             run(struct(**values))
 

@@ -77,7 +77,7 @@ def read_coco(
     """
     try:
         document = json.loads(read_text(annotations))
-        categories = {_id(item["id"]): str(item["name"]).strip() for item in document["categories"]}
+        categories = {_category(item["id"]): str(item["name"]).strip() for item in document["categories"]}
         entries = {_id(item["id"]): item for item in document["images"]}
         items: list[dict[str, Any]] = document["annotations"]
         iter(items)
@@ -109,6 +109,13 @@ def read_coco(
 def _id(value: Any) -> int:
     """Ids are whole numbers; some tools write them as text."""
     return int(value)
+
+
+def _category(value: Any) -> int:
+    number = _id(value)
+    if abs(number) >= 2**53:
+        raise ValueError(f"category {number} is beyond 2**53, where not every JSON reader is exact")
+    return number
 
 
 def _add(

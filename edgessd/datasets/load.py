@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgessd.classes.aliases import canonical
+from edgessd.classes.class_map import ClassMap
 from edgessd.datasets.coco import choose_file, coco_files, read_coco
 from edgessd.datasets.pictures import read_text
 from edgessd.datasets.problems import Problem
-from edgessd.datasets.records import Records, build
+from edgessd.datasets.records import Record, Records, build
 from edgessd.datasets.split import NoSplitError, by_fraction, by_list, fraction
 from edgessd.datasets.types import LabelledSet
 from edgessd.datasets.voc import annotation_folder, read_voc
@@ -52,7 +52,7 @@ def load_dataset(
     if not records.records:
         where = "no annotated pictures" if split is None else f"no pictures in the split {split!r}"
         raise InputError(f"{_shown(path)} has {where}: check the path and the split")
-    return build(records, None if classes is None else resolve_classes(classes, records.names))
+    return build(records, None if classes is None else read_classes(classes))
 
 
 def read_dataset(
@@ -95,39 +95,44 @@ def sources(path: Source) -> list[Path]:
     return found
 
 
-def resolve_classes(classes: Sequence[str] | str | Path, known: Sequence[str]) -> list[str]:
-    """Return class names as the data spells them, from a list or a file with one name a line.
-
-    A name meets the data's by itself or through the alias table; one that the data lacks stays as it is.
-    """
+def read_classes(classes: Sequence[str] | str | Path) -> list[str]:
+    """Return class names from a list, or from a file with one name a line."""
     if isinstance(classes, str | Path):
-        classes = [line.strip() for line in read_text(Path(classes)).splitlines() if line.strip()]
-    spelling = {canonical(name): name for name in reversed(known)}
-    return [name if name in known else spelling.get(canonical(name), name) for name in classes]
+        return [line.strip() for line in read_text(Path(classes)).splitlines() if line.strip()]
+    return list(classes)
 
 
 def merge(parts: Sequence[Records]) -> Records:
     """Put data sets together: classes by name, new ones at the end; pictures get new ids where two have the same."""
     if len(parts) == 1:
         return parts[0]
-    names: dict[str, str] = {}
+    names: list[str] = []
+    ids: list[set[int]] = []
+    records: list[Record] = []
     for part in parts:
-        for name in part.names:
-            names.setdefault(canonical(name), name)
-    records = [
-        replace(record, objects=tuple(item._replace(name=names[canonical(item.name)]) for item in record.objects))
-        for part in parts
-        for record in part.records
-    ]
+        known = ClassMap(part.names, names)
+        spelling = dict(zip(known.source, known.spelling, strict=True))
+        names += known.only_source
+        ids += [set() for _ in known.only_source]
+        for name, number in zip(part.names, part.category_ids or (), strict=part.category_ids is not None):
+            ids[names.index(spelling[name])].add(number)
+        for record in part.records:
+            objects = tuple(item._replace(name=spelling[item.name]) for item in record.objects)
+            records.append(replace(record, objects=objects))
     if len({record.image_id for record in records}) != len(records):
         records = [replace(record, image_id=number) for number, record in enumerate(records, 1)]
-    same = all(part.classes == parts[0].classes and part.category_ids == parts[0].category_ids for part in parts)
-    declared = any(part.classes is not None for part in parts)
-    classes = tuple(names.values()) if declared else tuple(sorted(names.values()))
-    ids = parts[0].category_ids if same and parts[0].classes is not None else tuple(range(1, len(classes) + 1))
+    if all(part.classes is None for part in parts):
+        names, ids = sorted(names), []
     formats = {part.format for part in parts}
     pictures = tuple(dict.fromkeys(picture for part in parts for picture in part.pictures))
-    return Records(tuple(records), pictures, formats.pop() if len(formats) == 1 else "voc", classes, ids)
+    format = formats.pop() if len(formats) == 1 else "voc"
+    return Records(tuple(records), pictures, format, tuple(names), _common_ids(ids))
+
+
+def _common_ids(ids: Sequence[set[int]]) -> tuple[int, ...] | None:
+    """One id for each class where the parts that have ids agree about them, and differ between classes; or None."""
+    found = tuple(number for each in ids for number in each)
+    return found if found and all(len(each) == 1 for each in ids) and len(set(found)) == len(ids) else None
 
 
 def _read(path: Path, split: str | None, images: Path | None, problems: list[Problem] | None) -> Records:

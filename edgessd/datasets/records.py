@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edgessd.classes.aliases import canonical
+from edgessd.classes.class_map import ClassMap
 from edgessd.datasets.types import LabelledSet, Sample
 from edgessd.errors import OptionError, did_you_mean
 
@@ -38,7 +40,7 @@ class Record:
 class Records:
     """All pictures of a data set.
 
-    classes, category_ids: as the data set declares them; None where it declares none (VOC).
+    classes, category_ids: as the data set declares them; None where it declares none (VOC; YOLO has no ids).
     pictures: every picture found in its folders, labelled or not. format: `voc`, `coco` or `yolo`.
     """
 
@@ -57,33 +59,46 @@ class Records:
 
 
 def build(records: Records, classes: Sequence[str] | None = None) -> LabelledSet:
-    """Turn class names into labels. `classes` limits and orders the classes; objects of others are left out.
+    """Turn class names into labels.
 
-    Raises OptionError for a class given twice, or when none of `classes` occurs in the data.
+    classes: they limit and order the classes, and are found as `ClassMap` finds them; the set has the data's spelling
+    of those that it knows. Objects of other classes are left out.
+
+    Raises OptionError for a class given twice, under one name or two, or when none of `classes` occurs in the data.
     """
-    known = tuple(classes) if classes is not None else records.names
-    if len(set(known)) != len(known):
-        raise OptionError("a class is named twice: give each class once")
-    if classes is not None and records.names and not set(known) & set(records.names):
-        near = did_you_mean(known[0], records.names) if known else ""
-        raise OptionError(f"none of the classes {', '.join(known)} occurs in the data{near}")
-    index = {name: label for label, name in enumerate(known)}
-    if records.classes is not None and records.category_ids is not None:
-        ids = dict(zip(records.classes, records.category_ids, strict=True))
-        free = max(ids.values(), default=0) + 1
-        category_ids = tuple(ids.get(name, free + label) for label, name in enumerate(known))
-    else:
-        category_ids = tuple(range(1, len(known) + 1))
-    return LabelledSet(tuple(_sample(record, index) for record in records.records), known, category_ids)
+    known = records.names
+    if classes is not None:
+        chosen = ClassMap(classes, known)
+        if known and not chosen.pairs:
+            near = did_you_mean(classes[0], known) if classes else ""
+            raise OptionError(f"none of the classes {', '.join(classes)} occurs in the data{near}")
+        taken = {canonical(name): name for name, _ in chosen.pairs}
+        for name in chosen.only_source:
+            if twin := taken.get(canonical(name)):
+                raise OptionError(f"the classes {twin!r} and {name!r} are the same one in the data: give one of them")
+        known = chosen.spelling
+    labels = ClassMap(records.names, known)
+    label_of = labels.label_of
+    samples = tuple(_sample(record, label_of) for record in records.records)
+    return LabelledSet(samples, known, _category_ids(records, labels))
 
 
-def _sample(record: Record, index: dict[str, int]) -> Sample:
-    objects = [item for item in record.objects if item.name in index]
+def _category_ids(records: Records, labels: ClassMap) -> tuple[int, ...] | None:
+    """The data's id of each class, a new one for classes that the data lacks; None where the data has no ids."""
+    if records.category_ids is None:
+        return None
+    ids = dict(zip(labels.table.tolist(), records.category_ids, strict=True))
+    free = max(records.category_ids, default=0) + 1
+    return tuple(ids.get(label, free + label) for label in range(len(labels.target)))
+
+
+def _sample(record: Record, label_of: dict[str, int]) -> Sample:
+    objects = [item for item in record.objects if item.name in label_of]
     return Sample(
         image=record.image,
         image_id=record.image_id,
         boxes=np.array([item.box for item in objects], np.float32).reshape(-1, 4),
-        labels=np.array([index[item.name] for item in objects], np.int64),
+        labels=np.array([label_of[item.name] for item in objects], np.int64),
         difficult=np.array([item.difficult for item in objects], bool),
         crowd=np.array([item.crowd for item in objects], bool),
         area=np.array([item.area for item in objects], np.float64),

@@ -37,11 +37,14 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class LabelledSet:
-    """Labelled pictures and their classes; category_ids are the classes' ids in the source."""
+    """Labelled pictures and their classes.
+
+    category_ids: the classes' ids in COCO's annotation files; None where the data has none (VOC, YOLO).
+    """
 
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
-    category_ids: tuple[int, ...]
+    category_ids: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgessd.classes.aliases import canonical
-from edgessd.datasets import LabelledSet
+from edgessd.classes.class_map import ClassMap
+from edgessd.datasets import LabelledSet, Sample
 from edgessd.errors import InputError
 from edgessd.results import Detections
 
@@ -28,28 +28,16 @@ class ClassMatch:
 
 
 def match_classes(truth: LabelledSet, model_classes: Sequence[str]) -> ClassMatch:
-    """Match by name, and where that fails by alias (`airplane` is `aeroplane`); no name is used twice."""
-    free = dict.fromkeys(model_classes)
-    exact = {name: name for name in truth.classes if name in free}
-    for name in exact:
-        del free[name]
-    by_alias: dict[str, str] = {}
-    for name in free:
-        by_alias.setdefault(canonical(name), name)
-    partner = dict(exact)
-    for name in truth.classes:
-        if name not in exact and canonical(name) in by_alias:
-            partner[name] = by_alias.pop(canonical(name))
+    """Say which classes model and data share, as `ClassMap` finds them (`airplane` is `aeroplane`)."""
+    classes = ClassMap(truth.classes, model_classes)
     labels = [sample.labels for sample in truth.samples]
     counts = np.bincount(np.concatenate([np.zeros(0, np.int64), *labels]), minlength=len(truth.classes))
     missing = {
-        name: int(counts[label])
-        for label, name in enumerate(truth.classes)
-        if name not in partner and (counts[label] or len(partner) == 0)
+        name: int(count)
+        for name, count, partner in zip(truth.classes, counts, classes.table, strict=True)
+        if partner < 0 and (count or not classes.pairs)
     }
-    pairs = tuple((name, partner[name]) for name in truth.classes if name in partner)
-    used = set(partner.values())
-    return ClassMatch(pairs, missing, tuple(name for name in model_classes if name not in used))
+    return ClassMatch(classes.pairs, missing, classes.only_target)
 
 
 def align(
@@ -68,35 +56,32 @@ def align(
         raise InputError(
             f"model and data share no class: the data has {_some(truth.classes)}; the model has {_some(model_classes)}"
         )
-    names = tuple(name for name, _ in match.pairs)
-    old = {name: label for label, name in enumerate(truth.classes)}
-    from_truth = np.full(len(truth.classes), -1)
-    from_truth[[old[name] for name in names]] = np.arange(len(names))
-    samples = []
-    for sample in truth.samples:
-        labels = from_truth[sample.labels]
-        keep = labels >= 0
-        samples.append(
-            replace(
-                sample,
-                boxes=sample.boxes[keep],
-                labels=labels[keep],
-                difficult=sample.difficult[keep],
-                crowd=sample.crowd[keep],
-                area=sample.area[keep],
-            )
-        )
-    to_truth = {model: label for label, (_, model) in enumerate(match.pairs)}
-    tables: dict[tuple[str, ...], np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
-    found = []
-    for one in detections:
-        if one.classes not in tables:
-            tables[one.classes] = np.array([to_truth.get(name, -1) for name in one.classes], np.int64)
-        labels = tables[one.classes][one.labels]
-        keep = labels >= 0
-        found.append(Detections(one.boxes[keep], one.scores[keep], labels[keep], names, one.image_size, one.timings))
-    ids = tuple(truth.category_ids[old[name]] for name in names)
-    return LabelledSet(tuple(samples), names, ids), found, match
+    shared = ClassMap(truth.classes, [name for name, _ in match.pairs])
+    samples = tuple(_limited(sample, shared) for sample in truth.samples)
+    ids = truth.category_ids
+    if ids is not None:
+        ids = tuple(ids[label] for label in np.flatnonzero(shared.table >= 0))
+    return LabelledSet(samples, shared.target, ids), under_classes(detections, shared.target), match
+
+
+def under_classes(detections: Sequence[Detections], classes: Sequence[str]) -> list[Detections]:
+    """Return detections, of whatever models, under these classes; those of other classes are left out."""
+    maps = {source: ClassMap(source, classes) for source in {found.classes for found in detections}}
+    return [found.under(maps[found.classes]) for found in detections]
+
+
+def _limited(sample: Sample, classes: ClassMap) -> Sample:
+    """A sample without the objects of classes that have no partner."""
+    labels = classes.labels(sample.labels)
+    keep = labels >= 0
+    return replace(
+        sample,
+        boxes=sample.boxes[keep],
+        labels=labels[keep],
+        difficult=sample.difficult[keep],
+        crowd=sample.crowd[keep],
+        area=sample.area[keep],
+    )
 
 
 def _some(names: Sequence[str]) -> str:

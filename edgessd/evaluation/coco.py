@@ -12,6 +12,7 @@ import numpy as np
 
 from edgessd.datasets import LabelledSet
 from edgessd.errors import missing_extra
+from edgessd.evaluation.classes import under_classes
 from edgessd.results import Detections
 
 NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR1", "AR10", "AR100")
@@ -20,8 +21,8 @@ NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR1", "AR10
 def coco_ap(truth: LabelledSet, detections: Sequence[Detections]) -> dict[str, float]:
     """Return COCO's figures, in percent: AP, AP50, AP75, AP by size, AR at 1, 10 and 100 boxes.
 
-    detections: one for each sample, in order; their classes are matched by name, and those that
-    `truth` does not have are left out. A figure without objects (AP_small without small ones) is -100.
+    detections: one for each sample, in order; their classes are matched as `ClassMap` does, and
+    those that `truth` does not have are left out. A figure without objects (AP_small without small ones) is -100.
     """
     return coco_figures(truth, detections)[0]
 
@@ -34,9 +35,8 @@ def coco_figures(truth: LabelledSet, detections: Sequence[Detections]) -> tuple[
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError:
-        raise missing_extra("faster-coco-eval", "train") from None
-    ids = dict(zip(truth.classes, truth.category_ids, strict=True))
-    results = _results(truth, detections, ids)
+        raise missing_extra("faster-coco-eval", "eval") from None
+    results = _results(truth, detections)
     counts = np.bincount(
         np.concatenate([np.zeros(0, np.int64), *(s.labels[~(s.difficult | s.crowd)] for s in truth.samples)]),
         minlength=len(truth.classes),
@@ -55,26 +55,22 @@ def coco_figures(truth: LabelledSet, detections: Sequence[Detections]) -> tuple[
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
     order = {int(category): place for place, category in enumerate(evaluation.params.catIds)}
     by_class = {
-        name: 100 * float(precision[:, :, order[category]].mean()) if count else float("nan")
-        for name, category, count in zip(truth.classes, truth.category_ids, counts, strict=True)
+        name: 100 * float(precision[:, :, order[number]].mean()) if count else float("nan")
+        for number, (name, count) in enumerate(zip(truth.classes, counts, strict=True), 1)
     }
     return figures, by_class
 
 
-def _results(truth: LabelledSet, detections: Sequence[Detections], ids: dict[str, int]) -> list[dict[str, Any]]:
+def _results(truth: LabelledSet, detections: Sequence[Detections]) -> list[dict[str, Any]]:
     """All detections of known classes as COCO's result entries."""
     results: list[dict[str, Any]] = []
     with _no_collection():
-        for sample, found in zip(truth.samples, detections, strict=True):
-            categories = np.array([ids.get(name, -1) for name in found.classes], np.int64)[found.labels]
-            known = categories >= 0
-            boxes = found.boxes[known].astype(np.float64)
+        for sample, found in zip(truth.samples, under_classes(detections, truth.classes), strict=True):
+            boxes = found.boxes.astype(np.float64)
             boxes[:, 2:] -= boxes[:, :2]
             results += [
-                {"image_id": sample.image_id, "category_id": category, "bbox": box, "score": score}
-                for category, box, score in zip(
-                    categories[known].tolist(), boxes.tolist(), found.scores[known].tolist(), strict=True
-                )
+                {"image_id": sample.image_id, "category_id": label + 1, "bbox": box, "score": score}
+                for label, box, score in zip(found.labels.tolist(), boxes.tolist(), found.scores.tolist(), strict=True)
             ]
     return results
 
@@ -92,6 +88,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _document(truth: LabelledSet) -> dict[str, Any]:
+    """The truth as a COCO document of its own, in which the category id is label + 1 whatever the source's is."""
     annotations: list[dict[str, Any]] = []
     for sample in truth.samples:
         left_out = (sample.crowd | sample.difficult).tolist()
@@ -102,7 +99,7 @@ def _document(truth: LabelledSet) -> dict[str, Any]:
                 {
                     "id": len(annotations) + 1,
                     "image_id": sample.image_id,
-                    "category_id": truth.category_ids[label],
+                    "category_id": label + 1,
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": area,
                     "iscrowd": int(crowd),
@@ -112,5 +109,5 @@ def _document(truth: LabelledSet) -> dict[str, Any]:
         "info": {},
         "images": [{"id": sample.image_id} for sample in truth.samples],
         "annotations": annotations,
-        "categories": [{"id": i, "name": n} for n, i in zip(truth.classes, truth.category_ids, strict=True)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(truth.classes, 1)],
     }

@@ -37,7 +37,7 @@ def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise missing_extra("matplotlib", "train") from None
+        raise missing_extra("matplotlib", "eval") from None
     make_folder(folder)
     sheets = {
         "precision_recall.png": precision_recall_sheet(evaluation),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd.datasets import LabelledSet
+from edgessd.evaluation.classes import under_classes
 from edgessd.evaluation.matching import Flat, best_object, first_claims, flatten
 from edgessd.results import Detections
 
@@ -57,11 +58,11 @@ def voc_ap(
 ) -> dict[str, float]:
     """Return the average precision, 0..1, of each class of `truth`, by name.
 
-    detections: one for each sample, in order; their classes are matched by name. Difficult objects
+    detections: one for each sample, in order; their classes are matched as `ClassMap` does. Difficult objects
     (and crowds) count neither as found nor as missed. eleven_points: VOC07's mean over recalls
     0, 0.1, ... 1; otherwise the area under the curve (VOC 2010 and later). NaN for a class without objects.
     """
-    curves = voc_curves(flatten(truth, [_by_name(found, truth.classes) for found in detections]), iou_threshold)
+    curves = voc_curves(flatten(truth, under_classes(detections, truth.classes)), iou_threshold)
     return {name: curve.average_precision(eleven_points) for name, curve in zip(truth.classes, curves, strict=True)}
 
 
@@ -95,13 +96,3 @@ def average_precision(recall: NDArray[np.float64], precision: NDArray[np.float64
     recall = np.concatenate([[0.0], recall, [1.0]])
     envelope = np.maximum.accumulate(np.concatenate([[0.0], precision, [0.0]])[::-1])[::-1]
     return float(np.sum(np.diff(recall) * envelope[1:]))
-
-
-def _by_name(found: Detections, classes: tuple[str, ...]) -> Detections:
-    """The same detections with the labels of `classes`; those of other classes left out."""
-    if found.classes == classes:
-        return found
-    index = {name: label for label, name in enumerate(classes)}
-    labels = np.array([index.get(name, -1) for name in found.classes], np.int64)[found.labels]
-    keep = labels >= 0
-    return Detections(found.boxes[keep], found.scores[keep], labels[keep], classes, found.image_size, found.timings)

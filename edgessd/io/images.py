@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from edgessd._cv2 import MAX_PIXELS, OPENCV_PIXELS, cv2
 from edgessd.errors import InputError
 from edgessd.io import formats
+from edgessd.io.address import is_url, shown_source, url_scheme
 from edgessd.io.files import printable
 from edgessd.io.headers import Header, read_header
 from edgessd.io.local import local_path
-from edgessd.io.remote import fetch_bytes, is_url, shown_url, url_scheme
+from edgessd.io.remote import fetch_bytes
 
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: uint8 [H, W, 3], BGR."""
@@ -69,11 +70,6 @@ def read_encoded(source: str | os.PathLike[str], *, timeout: float = 10.0, max_b
     if isinstance(source, str) and is_url(source):
         return fetch_bytes(source, timeout=timeout, max_bytes=max_bytes)
     return _read_file(source)
-
-
-def shown_source(source: str | os.PathLike[str]) -> str:
-    """Return a path or an address as messages show it: one line, without a password."""
-    return shown_url(source) if isinstance(source, str) and is_url(source) else printable(source)
 
 
 def max_pixels() -> int:
@@ -215,7 +211,7 @@ def _upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 def _read_file(source: str | os.PathLike[str]) -> bytes:
     with _opened(source) as file:
         # The headers first: a huge file that is no picture, or a huge picture, is refused without reading it.
-        _checked_header(file, printable(source))
+        _checked_header(file, shown_source(source))
         file.seek(0)
         return file.read()
 
@@ -223,7 +219,7 @@ def _read_file(source: str | os.PathLike[str]) -> bytes:
 @contextmanager
 def _opened(source: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a picture file for reading. What goes wrong here and in the block is an InputError that names the file."""
-    shown = printable(source)
+    shown = shown_source(source)
     if isinstance(source, str):
         source = local_path(source)
         scheme = url_scheme(source)

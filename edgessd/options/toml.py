@@ -13,7 +13,7 @@ from typing import Any, get_origin
 from msgspec import Struct
 
 from edgessd.errors import OptionError, printable
-from edgessd.io.remote import shown_url
+from edgessd.masking import masked_properties, shown_address
 from edgessd.options.declare import NO_DEFAULT, Field, check, describe, find
 
 _MOST = 1 << 20  # bytes of a file of options
@@ -30,8 +30,14 @@ def read_toml(path: Path, struct: type[Struct]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in _load(path, name).items():
         field = find(struct, key, name)
-        values[field.attribute] = _located(field, check(field, value, f"{name}: {key}"), path.absolute().parent)
-    return values
+        values[field.attribute] = check(field, value, f"{name}: {key}")
+    return located(struct, values, path.absolute().parent)
+
+
+def located(struct: type[Struct], values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the values with relative paths in them put behind the folder; see `Option.file`."""
+    fields = {field.attribute: field for field in describe(struct)}
+    return {name: _located(fields[name], value, folder) for name, value in values.items()}
 
 
 def _load(path: Path, name: str) -> dict[str, Any]:
@@ -49,7 +55,6 @@ def _load(path: Path, name: str) -> dict[str, Any]:
 
 
 def _located(field: Field, value: Any, folder: Path) -> Any:
-    """The value with a relative path in it put behind the folder."""
     if isinstance(value, Path):
         return folder / value.expanduser()
     if isinstance(value, list | tuple) and field.option.file is not None:
@@ -60,6 +65,8 @@ def _located(field: Field, value: Any, folder: Path) -> Any:
 
 
 def _located_text(field: Field, text: str, folder: Path) -> str:
+    if field.option.file == "sum" and "+" in text:
+        return "+".join(_located_text(field, part, folder) for part in text.split("+"))
     there = os.path.join(folder, os.path.expanduser(text))  # noqa: PTH111, PTH118 (`Path` takes // out of an address)
     if field.option.file == "always":
         return text if text in ("", "-") else there
@@ -97,8 +104,8 @@ def _line(field: Field, value: Any) -> str:
         return f"# {field.key} = {_example(field)}"
     if field.option.secret:
         return f'# {field.key} = "..."  # given, not shown'
-    if field.option.address and shown_url(str(value)) != printable(value):
-        return f"# {field.key} = {_literal(shown_url(str(value)))}  # without its login"
+    if field.option.address and (shown := masked_properties(shown_address(str(value)))) != str(value):
+        return f"# {field.key} = {_literal(shown)}  # without its login"
     return f"{field.key} = {_literal(value)}"
 
 

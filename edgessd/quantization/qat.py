@@ -30,6 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from edgessd._signals import Stop, stop_on_signals
+from edgessd.classes.class_map import ClassMap
 from edgessd.datasets import LabelledSet
 from edgessd.errors import InputError, ModelError, OptionError
 from edgessd.evaluation.distance import Distance, distance
@@ -335,7 +336,7 @@ class _Run:
         if not config.data:
             return None, None
         train, truth = load_sets(self._train_config())
-        if train.classes != self.float_spec.classes:
+        if ClassMap(train.classes, self.float_spec.classes).table.tolist() != [*range(len(self.float_spec.classes))]:
             raise OptionError(
                 f"the classes of {config.data} ({', '.join(train.classes[:5])}, ...) are not the checkpoint's "
                 f"({', '.join(self.float_spec.classes[:5])}, ...): train on these first"

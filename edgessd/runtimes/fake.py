@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgessd.classes.class_map import class_labels
 from edgessd.ops.boxes import encode, iou_matrix, to_xyxy
 from edgessd.ops.outputs import RawOutputs
 from edgessd.ops.priors import prior_boxes, tensorflow_priors
 from edgessd.ops.scores import logit
-from edgessd.results import class_labels
 from edgessd.runtimes.base import Runtime
 from edgessd.spec import InputSpec, ModelSpec
 

@@ -28,7 +28,8 @@ def build_network(
 ) -> tuple[SSD, ModelSpec, TransferReport | None]:
     """Return the network in training mode, its spec, and what was taken over from `config.init`.
 
-    objects: what priors are fitted to, where `config.priors` asks for that.
+    objects: the data, whose category ids the spec keeps, and what priors are fitted to where `config.priors` asks
+    for that.
     Raises OptionError for options that do not fit each other, ModelError for weights that do not fit.
     """
     source = read_source(config.init) if config.init else None
@@ -53,6 +54,7 @@ def build_network(
             top_down=config.top_down,
             receptive_fields=False,
         )[1]
+    spec = msgspec.structs.replace(spec, category_ids=None if objects is None else objects.category_ids)
     spec = _experiment(spec, config, objects)
     if config.class_agnostic:
         limits = msgspec.structs.replace(spec.defaults, max_detections=MULTIBOX_TOP_K, max_candidates=MULTIBOX_TOP_K)
@@ -73,6 +75,7 @@ def _like(source: ModelSpec, classes: Sequence[str], sigmoid: bool) -> ModelSpec
     return msgspec.structs.replace(
         source,
         classes=tuple(classes),
+        category_ids=None,
         scores="sigmoid" if sigmoid else "softmax",
         provenance=Provenance(edgessd=__version__, license=source.provenance.license),
     )

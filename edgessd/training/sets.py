@@ -50,7 +50,7 @@ def _default_split(data: str, classes: tuple[str, ...] | None) -> tuple[Labelled
 
 def _agnostic(data: LabelledSet) -> LabelledSet:
     samples = tuple(replace(sample, labels=np.zeros_like(sample.labels)) for sample in data.samples)
-    return LabelledSet(samples, (OBJECT,), (1,))
+    return LabelledSet(samples, (OBJECT,))
 
 
 def _names(classes: tuple[str, ...]) -> str:

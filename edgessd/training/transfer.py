@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from edgessd.classes.aliases import map_classes
+from edgessd.classes.class_map import ClassMap
 from edgessd.errors import ModelError
 from edgessd.models.checkpoint import load_checkpoint
 from edgessd.models.ssd import SSD
@@ -120,7 +120,7 @@ def transfer(model: SSD, spec: ModelSpec, source: Source) -> TransferReport:
             copied += 1
         elif not key.endswith("num_batches_tracked"):
             new.append(key)
-    partners = map_classes(spec.classes, theirs.classes)
+    partners = ClassMap(spec.classes, theirs.classes)
     other_ends = _class_layers(network)
     for level, name in enumerate(ends):
         layer, wanted = model.get_submodule(name), spec.priors.levels[level]
@@ -129,16 +129,14 @@ def transfer(model: SSD, spec: ModelSpec, source: Source) -> TransferReport:
         fits = 0 <= place < len(other_ends) and len(theirs.priors.levels[place].boxes) == len(wanted.boxes)
         found = network.get_submodule(other_ends[place]) if fits else None
         if isinstance(found, nn.Conv2d) and found.weight.shape[1:] == layer.weight.shape[1:]:
-            _copy_columns(layer, found, len(wanted.boxes), (spec, theirs), partners)
+            _copy_columns(layer, found, len(wanted.boxes), (spec, theirs), partners.table.tolist())
             copied += 2
         else:
             _start_columns(layer, len(wanted.boxes), spec)
             new += [f"{name}.weight", f"{name}.bias"]
     if not copied:
         raise ModelError(f"nothing of {source.name} fits the network: its backbone or head is another")
-    pairs = [(ours, theirs.classes[k]) for ours, k in zip(spec.classes, partners, strict=True) if k is not None]
-    fresh = [ours for ours, k in zip(spec.classes, partners, strict=True) if k is None]
-    return TransferReport(source.name, tuple(pairs), tuple(fresh), copied, tuple(new))
+    return TransferReport(source.name, partners.pairs, partners.only_source, copied, tuple(new))
 
 
 def _at_level(key: str, shift: int) -> str:
@@ -183,7 +181,7 @@ def _is_conv(layer: nn.Module) -> bool:
 
 @torch.no_grad()
 def _copy_columns(
-    layer: nn.Conv2d, found: nn.Conv2d, boxes: int, specs: tuple[ModelSpec, ModelSpec], partners: list[int | None]
+    layer: nn.Conv2d, found: nn.Conv2d, boxes: int, specs: tuple[ModelSpec, ModelSpec], partners: list[int]
 ) -> None:
     ours, theirs = specs
     for mine, other in ((layer.weight, found.weight), (layer.bias, found.bias)):
@@ -195,7 +193,7 @@ def _copy_columns(
         if kept:
             target[:, 0] = background
         for label, partner in enumerate(partners):
-            if partner is None:
+            if partner < 0:
                 # At the background's level less the odds of the starting score, so that it is drowned at first.
                 row = background.clone() if kept else torch.zeros_like(background)
                 if mine.dim() == 1:

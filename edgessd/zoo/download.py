@@ -9,16 +9,14 @@ import os
 import re
 import string
 import sys
-import urllib.error
-import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 from edgessd.errors import DownloadError, InputError
+from edgessd.io.address import Address, is_url
 from edgessd.io.files import printable, put_in_place
-from edgessd.io.remote import failure, is_url, open_url, shown_url
-
-_CHUNK = 1 << 18
+from edgessd.io.remote import FAILURES, HttpError, announced_bytes, failure, open_url, parts
 
 
 def cache_folder() -> Path:
@@ -55,8 +53,8 @@ def fetch(
     A download that was cut goes on where it stopped, when the server can do that. Several processes may
     fetch the same file at once: the first does the work, the others wait for it. Raises DownloadError.
     """
-    shown = shown_url(url)
-    name = name or Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
+    shown, address = printable(url), _parsed(url)
+    name = name or Path(unquote(address.path)).name
     digest = sha256_prefix.lower()
     if not 8 <= len(digest) <= 64 or not set(digest) <= set(string.hexdigits):
         raise DownloadError(f"{shown}: {sha256_prefix!r} is no SHA-256 prefix: give 8 to 64 hexadecimal digits")
@@ -76,10 +74,10 @@ def fetch(
             return target
         part = folder / f"{name}.{digest[:16]}.part"
         resumed = part.exists()
-        _download(url, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
+        _download(address, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
         if resumed and not _matches(part, digest):  # what was there may have been of another file
             part.unlink()
-            _download(url, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
+            _download(address, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
         found = _sha256(part)
         if not found.startswith(digest):
             part.unlink()
@@ -94,23 +92,29 @@ def fetch(
     return target
 
 
-def _download(url: str, part: Path, by_hand: str, *, progress: bool, timeout: float, max_bytes: int) -> None:
+def _parsed(url: str) -> Address:
+    try:
+        return Address.parse(url)
+    except InputError as error:
+        raise DownloadError(str(error)) from None
+
+
+def _download(url: Address, part: Path, by_hand: str, *, progress: bool, timeout: float, max_bytes: int) -> None:
     """Fetch `url` into `part`, going on behind what is already there."""
-    problem = f"{shown_url(url)}: cannot be fetched"
+    problem = f"{url}: cannot be fetched"
     try:
         _attempt(url, part, progress=progress, timeout=timeout, max_bytes=max_bytes)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code != 416 or not part.exists():
-            raise DownloadError(f"{problem}: {failure(error)}: check the address, {by_hand}") from error
+    except HttpError as error:
+        if error.status != 416 or not part.exists():
+            raise DownloadError(f"{problem}: {failure(error)}: check the address, {by_hand}") from None
         # There is nothing behind what is here: it is the whole file already, or too much. The checksum
         # decides about a whole one; too much starts over.
         if not _whole(error, part):
             part.unlink()
             _download(url, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except FAILURES as error:
         kept = f" ({part.stat().st_size} bytes are kept, the next try goes on from there)" if part.exists() else ""
-        raise DownloadError(f"{problem}: {failure(error)}{kept}: try again, {by_hand}") from error
+        raise DownloadError(f"{problem}: {failure(error)}{kept}: try again, {by_hand}") from None
 
 
 @contextlib.contextmanager
@@ -132,13 +136,13 @@ def _matches(path: Path, digest: str) -> bool:
         return False
 
 
-def _whole(error: urllib.error.HTTPError, part: Path) -> bool:
+def _whole(error: HttpError, part: Path) -> bool:
     """Whether a 416 answer says that the file has exactly the bytes that are there (`Content-Range: bytes */N`)."""
     match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
     return match is not None and int(match.group(1)) == part.stat().st_size
 
 
-def _attempt(url: str, part: Path, *, progress: bool, timeout: float, max_bytes: int) -> None:
+def _attempt(url: Address, part: Path, *, progress: bool, timeout: float, max_bytes: int) -> None:
     have = part.stat().st_size if part.exists() else 0
     with open_url(url, timeout=timeout, headers={"Range": f"bytes={have}-"} if have else None) as response:
         content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
@@ -146,22 +150,22 @@ def _attempt(url: str, part: Path, *, progress: bool, timeout: float, max_bytes:
         if response.status == 206 and not resumed:
             raise http.client.HTTPException("the server sent another range than was asked for")
         start = have if resumed else 0  # a server without ranges sends the whole file again
-        announced = response.headers.get("Content-Length", "")
-        total = start + int(announced) if announced.isdigit() else None
+        announced = announced_bytes(response)
+        total = start + announced if announced is not None else None
         with _disk(part.parent):
             file = part.open("ab" if resumed else "wb")
         with file, _bar(part.name, start, total, enabled=progress) as advance:
             received = start
-            while received <= max_bytes and (chunk := response.read1(_CHUNK)):
+            for chunk in parts(response):
                 with _disk(part.parent):
                     file.write(chunk)
                 received += len(chunk)
                 advance(len(chunk))
+                if received > max_bytes:
+                    break
     if received > max_bytes:
         part.unlink()
-        raise DownloadError(f"{shown_url(url)}: larger than {max_bytes} bytes: check the address")
-    if total is not None and received < total:
-        raise ConnectionResetError("the connection was cut")
+        raise DownloadError(f"{url}: larger than {max_bytes} bytes: check the address")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import pytest
 
 from edgessd.datasets import load_dataset
 from edgessd.datasets.split import fraction
+from edgessd.datasets.yaml import read_yaml
 from edgessd.errors import InputError, OptionError
 
 CAT, DOG = ("cat", (1, 2, 10, 20)), ("dog", (5, 5, 30, 40))
@@ -94,6 +95,8 @@ def test_pictures_are_found_whatever_their_suffix(make, suffix):
         "names:\n- cat\n- dog # x",
         "nc: 2 # two\nnames: {0: cat, 1: 'dog'}",
         "names: [cat,\n  dog]",
+        "names: [cat, dog]\ntest:\ndownload: |\n  import os  # as it comes with many sets\n  names: [a, b]",
+        "names: [cat, dog]\ntest: ''\nval: null",
     ],
 )
 def test_data_yaml(make, yaml, listed):
@@ -287,3 +290,114 @@ def test_what_is_missing_is_said(make):
     (root / "Annotations/a.xml").unlink()
     with pytest.raises(InputError, match=r"a\.xml: there is no such annotation"):
         load_dataset(root, "train")
+
+
+def test_every_folder_that_data_yaml_lists_is_read(make):
+    root = make.yolo({"a": "0 0.5 0.5 1 1"}, split="one")
+    make.yolo({"b": "1 0.5 0.5 1 1"}, split="two")
+    (root / "data.yaml").write_text("train: [images/one, images/two]\nval: images/none\nnames: [cat, dog]\n")
+    for split in ("train", None):
+        assert [sample.image.stem for sample in load_dataset(root, split).samples] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("names: &a [cat]\nother: *a\n", "line 2: aliases"),
+        ("names: [cat]\nnc: 1\nnames: [dog]\n", "line 3: 'names' stands here twice"),
+        ("names: {0: cat, 0: dog}\n", "line 1: '0' stands here twice"),
+        ("names: [cat\n", "line 2: "),
+        ("- cat\n- dog\n", "must hold `key: value`"),
+        ("cat\n", "must hold `key: value`"),
+        ("names: " + "[" * 5000 + "\n", "nested too deep"),
+        ("# " + "x" * 300_000 + "\n", "larger than 256 kB"),
+        ("a: 1\n---\nb: 2\n", "line 2: "),
+        ("names: [cat]\n\x07", "not allowed"),
+    ],
+)
+def test_data_yaml_of_strangers(tmp_path, text, match):
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(InputError, match=match) as caught:
+        read_yaml(tmp_path / "data.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tag_of_data_yaml_makes_no_object(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: !!python/object/apply:os.system [exit 1]\n")
+    assert read_yaml(tmp_path / "data.yaml") == {"names": ["exit 1"]}
+
+
+def test_values_of_data_yaml_stay_text(tmp_path):
+    (tmp_path / "data.yaml").write_bytes(b"\xef\xbb\xbfnames: [no, 007, null, 1.50, 'yes']\r\nnc: 5\r\n")
+    assert read_yaml(tmp_path / "data.yaml") == {"names": ["no", "007", "null", "1.50", "yes"], "nc": "5"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<!DOCTYPE a [<!ENTITY x "y">]><annotation>&x;</annotation>',
+        '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>',
+        "<annotation>",
+        "",
+        '<?xml version="1.0" encoding="klingon"?><annotation/>',
+    ],
+)
+def test_annotations_of_strangers_are_one_line(make, text):
+    root = make.voc({"a": [CAT]})
+    (root / "Annotations" / "a.xml").write_text(text)
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        load_dataset(root)
+    assert "\n" not in str(caught.value)
+
+
+# Classes and their ids.
+
+BOX = [1, 2, 10, 20]
+
+
+def test_only_coco_has_category_ids(make):
+    assert load_dataset(make.voc({"a": [CAT]}, "voc")).category_ids is None
+    assert load_dataset(make.yolo({"a": "0 0.5 0.5 0.5 0.5\n"}, "yolo")).category_ids is None
+    coco = make.coco({"a": [("cat", BOX), ("dog", BOX), ("tv", BOX)]}, "coco")  # 5, 7, 9
+    assert load_dataset(coco).category_ids == (5, 7, 9)
+    some = load_dataset(coco, classes=["tvmonitor", "cat"])
+    assert (some.classes, some.category_ids, some.samples[0].labels.tolist()) == (("tv", "cat"), (9, 5), [1, 0])
+    assert load_dataset(coco, classes=["unicorn", "dog"]).category_ids == (10, 7)
+
+
+def test_ids_of_joined_sets_stay_where_they_agree(make):
+    one = make.coco({"a": [("cat", BOX), ("dog", BOX)]}, "one")
+    same = make.coco({"b": [("cat", BOX), ("dog", BOX)]}, "same")
+    other = make.coco({"c": [("dog", BOX)]}, "other")  # 5 is another class there
+    voc = make.voc({"d": [DOG]}, "voc")
+    more = make.voc({"e": [("horse", (1, 1, 5, 5))]}, "more")
+    assert load_dataset([one, same]).category_ids == (5, 7)
+    assert load_dataset([one, voc]).category_ids == (5, 7)
+    assert load_dataset([one, other]).category_ids is None
+    joined = load_dataset([one, more])
+    assert (joined.classes, joined.category_ids) == (("cat", "dog", "horse"), None)
+
+
+def test_classes_that_differ_within_a_set_stay_apart_when_sets_are_joined(make):
+    one = make.yolo({"a": "0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.2 0.2\n"}, "one", names="names: [cat, Cat]\n")
+    two = make.yolo({"b": "0 0.5 0.5 0.5 0.5\n"}, "two", names="names: [CAT]\n")
+    data = load_dataset([one, two])
+    assert data.classes == ("cat", "Cat")
+    assert [sample.labels.tolist() for sample in data.samples] == [[0, 1], [0]]
+
+
+def test_two_names_for_one_class_are_refused(make):
+    root = make.coco({"a": [("tv", BOX)]})
+    with pytest.raises(OptionError, match=r"'tv' and 'television' are the same one in the data"):
+        load_dataset(root, classes=["television", "tv"])
+    with pytest.raises(OptionError, match="'tv' is named twice"):
+        load_dataset(root, classes=["tv", "tv"])
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**60), 10**30])
+def test_a_category_id_that_json_readers_round_is_refused(make, number):
+    root = make.coco({"a": [("cat", BOX)]})
+    path = root / "annotations/instances_train.json"
+    path.write_text(path.read_text().replace('"id": 5,', f'"id": {number},'))
+    with pytest.raises(InputError, match=r"beyond 2\*\*53"):
+        load_dataset(root)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edgessd.errors import DependencyError, InputError, OptionError
-from edgessd.evaluation import evaluate, load_detections, save_detections
+from edgessd.evaluation import evaluate
 from edgessd.evaluation.plots import write_plots
 
 A, B, C, FAR = (0, 0, 20, 20), (30, 0, 60, 30), (0, 40, 40, 90), (70, 70, 90, 90)
@@ -93,49 +93,6 @@ def test_what_cannot_be_evaluated_is_said(build):
 def test_the_best_f1(build, found, best):
     result = evaluate(*build([([(0, A), (0, B)], found)]), "voc").classes[0].best
     assert result == (None if best is None else pytest.approx(best, abs=1e-6))
-
-
-def test_stored_detections_come_back_to_the_last_digit(build, tmp_path, rng):
-    boxes = rng.uniform(0, 100, (50, 4)).astype(np.float32)
-    truth, found = build([([], [(1, box, rng.random()) for box in boxes]), ([], [])])
-    save_detections(tmp_path / "d.json", "mine", truth, found)
-    name, classes, back = load_detections(tmp_path / "d.json", truth)
-    assert (name, classes) == ("mine", ("cat", "dog", "car"))
-    for one, other in zip(found, back, strict=True):
-        assert one.boxes.tobytes() == other.boxes.tobytes()
-        assert one.scores.tobytes() == other.scores.tobytes()
-        assert one.labels.tolist() == other.labels.tolist()
-        assert one.image_size == other.image_size
-
-
-GOOD = {"name": "001", "width": 9, "height": 9, "boxes": [], "scores": [], "labels": []}
-
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ("", "no file of stored"),
-        ("[]", "no file of stored"),
-        ({"model": "m", "classes": ["a"]}, "no file of stored"),
-        ({"model": "m", "classes": ["a"], "images": []}, "no detections of 1 of the 1 pictures, such as 001"),
-        ({"model": "m", "classes": ["a"], "images": [GOOD | {"scores": [1.0]}]}, "unequal numbers"),
-        (
-            {
-                "model": "m",
-                "classes": ["a"],
-                "images": [GOOD | {"scores": [1.0], "boxes": [[0, 0, 1, 1]], "labels": [1]}],
-            },
-            "label outside its 1 classes",
-        ),
-    ],
-)
-def test_a_wrong_file_of_detections_is_refused(build, tmp_path, document, message):
-    path = tmp_path / "d.json"
-    path.write_text(document if isinstance(document, str) else json.dumps(document))
-    with pytest.raises(InputError, match=message):
-        load_detections(path, build([([], [])])[0])
-    with pytest.raises(InputError, match="cannot be read"):
-        load_detections(tmp_path / "missing.json", build([([], [])])[0])
 
 
 @pytest.mark.parametrize(

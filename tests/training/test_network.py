@@ -79,6 +79,13 @@ def test_scores_follow_the_loss(loss, scores):
     assert build(loss=loss)[1].scores == scores
 
 
+def test_the_spec_keeps_the_category_ids_of_the_data():
+    for ids in ((17, 3), None):
+        objects = LabelledSet((), ("cat", "dog"), ids)
+        spec = build_network(make_config(data="data", out="out", **SMALL), objects.classes, objects)[1]
+        assert (spec.classes, spec.category_ids) == (("cat", "dog"), ids)
+
+
 def test_priors_are_fitted_to_the_objects_and_keep_the_heads_channels():
     boxes = np.array([[10, 10, 90, 22], [5, 40, 85, 54]], np.float32)
     flags, area = np.zeros(2, bool), np.ones(2)

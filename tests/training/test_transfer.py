@@ -2,7 +2,6 @@ import msgspec
 import pytest
 import torch
 
-from edgessd.classes.aliases import map_classes
 from edgessd.errors import ModelError
 from edgessd.models import build_ssd, create_model
 from edgessd.ops.priors import explicit_priors, tensorflow_priors
@@ -10,25 +9,6 @@ from edgessd.training.norm import Folded, is_folded, norms, reestimate
 from edgessd.training.transfer import Source, read_source, transfer
 
 SMALL = "timm:mobilenetv3_small_050"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "known", "expected"),
-    [
-        ([], ["dog"], []),
-        (["aeroplane", "dog"], ["dog", "airplane"], [1, 0]),
-        (
-            ["tvmonitor", "sofa", "diningtable", "pottedplant", "motorbike"],
-            ["tv", "couch", "dining table", "potted plant", "motorcycle"],
-            [0, 1, 2, 3, 4],
-        ),
-        (["pedestrian"], ["person"], [None]),
-        (["Traffic_Light"], ["traffic light"], [0]),
-        (["tv", "TV"], ["TV", "tv"], [1, 0]),
-    ],
-)
-def test_class_names(wanted, known, expected):
-    assert map_classes(wanted, known) == expected
 
 
 def network(classes, scores="softmax"):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from edgessd import Detector, zoo
+from edgessd.classes.coco import COCO_CLASSES, COCO_IDS
 from edgessd.errors import ModelError
 from edgessd.io.images import load_image
 from edgessd.model_file import read_spec
@@ -29,6 +30,7 @@ def test_the_files_keep_to_the_contract(name):
     assert path.stat().st_size <= 5.4e6
     spec = read_spec(path)
     assert (spec.name, spec.precision, spec.input.dtype) == ("edgessd-coco", "int8", "uint8")
+    assert (spec.classes, spec.category_ids) == (COCO_CLASSES, COCO_IDS)
     assert spec.provenance.metrics["coco/val206/AP"] >= 29.83  # float: 30.03
 
 

@@ -7,16 +7,16 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, get_args
-from urllib.parse import unquote, urlsplit
 
 from edgessd.apps.bulk.manifest import Manifest, finished_blocks, part_name, read_manifest
-from edgessd.apps.bulk.rows import Row, read_rows
+from edgessd.apps.bulk.rows import Row, found_of, read_rows
 from edgessd.apps.bulk.storage import Storage
-from edgessd.classes.coco import COCO_CLASSES, COCO_IDS
+from edgessd.classes.coco import coco_category_ids
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
+from edgessd.io.address import file_name
 from edgessd.io.files import atomic_write, open_text, write_part
 from edgessd.io.folders import new_folder
-from edgessd.io.remote import url_scheme
+from edgessd.results import Detections
 
 Format = Literal["coco", "csv", "yolo"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -33,7 +33,8 @@ class Converted(NamedTuple):
 def convert(result: str | Path, to: str, target: str | Path) -> Converted:
     """Write a result as `coco` (one JSON file), `csv` (one line an object) or `yolo` (a new folder).
 
-    coco: `images`, `categories` (COCO's own ids where the classes are COCO's) and `annotations` with a score.
+    coco: `images`, `categories` (the model's ids; without any COCO's own where all classes are COCO's, else 1, 2, ...)
+    and `annotations` with a score.
     csv: the columns of `edgessd detect --csv`. yolo: data.yaml and labels/NAME.txt; scores have no place there.
     Rows go through one by one, so that memory does not grow with the result. Raises InputError for a folder that
     is no result or not finished, OptionError for another format.
@@ -51,9 +52,11 @@ def convert(result: str | Path, to: str, target: str | Path) -> Converted:
     return _WRITERS[to](storage, manifest, Path(target))
 
 
-def _rows(storage: Storage, manifest: Manifest) -> Iterator[Row]:
+def _rows(storage: Storage, manifest: Manifest) -> Iterator[tuple[Row, Detections | None]]:
+    """Every row, with its detections; None where there is no answer."""
     for block in range(manifest.source.blocks):
-        yield from read_rows(storage, part_name(block))
+        for row in read_rows(storage, part_name(block)):
+            yield row, None if row.error is not None else found_of(row, manifest.model)
 
 
 def _to_csv(storage: Storage, manifest: Manifest, target: Path) -> Converted:
@@ -61,37 +64,36 @@ def _to_csv(storage: Storage, manifest: Manifest, target: Path) -> Converted:
     with atomic_write(target) as temporary, open_text(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["source", "frame", "name", "label", "score", "x1", "y1", "x2", "y2"])
-        for row in _rows(storage, manifest):
-            failed += row.error is not None
-            pictures += row.error is None
-            objects += len(row.scores)
-            for name, label, score, box in zip(row.names, row.labels, row.scores, row.boxes, strict=True):
-                writer.writerow([row.path, 0, name, label, round(score, 4), *(round(value, 2) for value in box)])
+        for row, found in _rows(storage, manifest):
+            if found is None:
+                failed += 1
+                continue
+            pictures += 1
+            objects += len(found)
+            for each in found.to_dict(classes=False)["objects"]:
+                writer.writerow([row.path, 0, each["name"], each["label"], each["score"], *each["box"]])
     return Converted(pictures, objects, failed)
 
 
 def _to_coco(storage: Storage, manifest: Manifest, target: Path) -> Converted:
-    classes = manifest.model.classes
-    ids = COCO_IDS if classes == COCO_CLASSES else tuple(range(1, len(classes) + 1))
-    categories = [{"id": number, "name": name} for number, name in zip(ids, classes, strict=True)]
+    model = manifest.model
+    ids = model.category_ids or coco_category_ids(model.classes) or tuple(range(1, len(model.classes) + 1))
+    categories = [{"id": number, "name": name} for number, name in zip(ids, model.classes, strict=True)]
     pictures = objects = failed = 0
     with atomic_write(target) as temporary, open_text(temporary) as file:
         file.write('{"categories": ' + json.dumps(categories) + ',\n"images": [')
-        for row in _rows(storage, manifest):
-            if row.error is not None:
+        for row, found in _rows(storage, manifest):
+            if found is None:
                 failed += 1
                 continue
             _item(file, pictures, {"id": row.index, "file_name": row.path, "width": row.width, "height": row.height})
             pictures += 1
         file.write('],\n"annotations": [')
-        for row in _rows(storage, manifest):
-            for label, score, (x1, y1, x2, y2) in zip(row.labels, row.scores, row.boxes, strict=True):
-                width, height = x2 - x1, y2 - y1
-                box = [round(value, 2) for value in (x1, y1, width, height)]
-                entry = {"id": objects + 1, "image_id": row.index, "category_id": ids[label], "bbox": box}
-                _item(
-                    file, objects, {**entry, "area": round(width * height, 2), "iscrowd": 0, "score": round(score, 4)}
-                )
+        for row, found in _rows(storage, manifest):
+            if found is None:
+                continue
+            for entry, area in zip(found.to_coco(row.index, ids), found.area.tolist(), strict=True):
+                _item(file, objects, {"id": objects + 1, **entry, "area": area, "iscrowd": 0})
                 objects += 1
         file.write("]}\n")
     return Converted(pictures, objects, failed)
@@ -113,30 +115,26 @@ def _fill_yolo(storage: Storage, manifest: Manifest, folder: Path) -> Converted:
     labels.mkdir()
     pictures = objects = failed = 0
     written: dict[str, str] = {}
-    for row in _rows(storage, manifest):
-        if row.error is not None or row.width is None or row.height is None:
+    for row, found in _rows(storage, manifest):
+        if found is None:
             failed += 1
             continue
         pictures += 1
-        objects += len(row.labels)
-        stem = _stem(row.path)
+        objects += len(found)
+        width, height = found.image_size
+        stem = Path(file_name(row.path)).stem
         if written.setdefault(stem, row.path) != row.path:
             raise InputError(
                 f"{printable(written[stem])} and {printable(row.path)} have the same name, which is what YOLO finds "
                 "labels by: convert to coco or csv, or rename one"
             )
         lines = [
-            f"{label} {(x1 + x2) / 2 / row.width:.6f} {(y1 + y2) / 2 / row.height:.6f} "
-            f"{(x2 - x1) / row.width:.6f} {(y2 - y1) / row.height:.6f}\n"
-            for label, (x1, y1, x2, y2) in zip(row.labels, row.boxes, strict=True)
+            f"{label} {(x1 + x2) / 2 / width:.6f} {(y1 + y2) / 2 / height:.6f} "
+            f"{(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n"
+            for (x1, y1, x2, y2), _, label, _ in found
         ]
         write_part(labels / f"{stem}.txt", "".join(lines))
     return Converted(pictures, objects, failed)
-
-
-def _stem(path: str) -> str:
-    name = unquote(urlsplit(path).path) if url_scheme(path) is not None else path
-    return Path(name).stem or "picture"
 
 
 _WRITERS = {"coco": _to_coco, "csv": _to_csv, "yolo": _to_yolo}

@@ -33,6 +33,7 @@ from edgessd.apps.bulk.storage import Storage, in_bucket
 from edgessd.apps.bulk.trail import TRAIL
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError, printable
+from edgessd.io.address import source_name
 from edgessd.model_file import runtimes_for
 from edgessd.zoo import resolve_model
 
@@ -120,7 +121,7 @@ def detect_many(
     from edgessd.apps.bulk import on_ray  # last, because it takes a second
 
     on_ray.check_answers(address)
-    given = os.fspath(source) if isinstance(source, str | os.PathLike) else "a list"
+    given = source_name(source) if isinstance(source, str | os.PathLike) else "a list"
     if state is None:
         manifest = _begin(storage, source, given, column, found_model, options, files)
     else:
@@ -217,7 +218,7 @@ def _model(
         limits.score_threshold, limits.iou_threshold, limits.max_detections, classes, batch_size, limit, threads
     )
     engine = runtime or runtimes_for(path)[0]
-    return Model(spec.name, path.name, sha256(files), engine, spec.classes), options, files
+    return Model(spec.name, path.name, sha256(files), engine, spec.classes, spec.category_ids), options, files
 
 
 def _begin(

@@ -24,13 +24,14 @@ _PACKAGES = ("ray", "pyarrow", "numpy", "onnxruntime", "opencv-python", "opencv-
 
 
 class Model(Struct, frozen=True, forbid_unknown_fields=True):
-    """The model of a run. file: its name in OUT/_model. sha256: of all its files."""
+    """The model of a run. file: its name in OUT/_model. sha256: of all its files. category_ids: as of `ModelSpec`."""
 
     name: str
     file: str
     sha256: str
     runtime: str
     classes: tuple[str, ...]
+    category_ids: tuple[int, ...] | None = None
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,8 +15,8 @@ from edgessd.apps.bulk.plan import Block
 from edgessd.apps.bulk.sources import Slice, column_of, open_parquet
 from edgessd.apps.bulk.storage import in_bucket, read_object
 from edgessd.errors import InputError, printable
+from edgessd.io.address import source_name, url_scheme
 from edgessd.io.images import read_encoded
-from edgessd.io.remote import url_scheme
 
 DOWNLOADS = 16
 """Addresses that are read at a time; the waits of one are the work of another."""
@@ -127,5 +127,5 @@ def _from_table(wanted: Slice, columns: Sequence[str]) -> Iterator[Picture]:
 
 
 def shown_path(path: str) -> str:
-    """Return a path as UTF-8 can hold it: bytes that are none become backslash escapes."""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    """Return a path as UTF-8 can hold it (bytes that are none become backslash escapes), an address without secrets."""
+    return os.fsencode(source_name(path)).decode("utf-8", errors="backslashreplace")

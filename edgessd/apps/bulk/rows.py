@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 
 from edgessd.apps.bulk.arrow import pyarrow as pa
+from edgessd.apps.bulk.manifest import Model
 from edgessd.apps.bulk.storage import Storage
+from edgessd.errors import InputError, printable
 from edgessd.results import Detections
 
 STAGES = ("read", "preprocess", "run", "postprocess")
@@ -30,7 +33,7 @@ SCHEMA = pa.schema(
 
 
 class Row(Struct):
-    """One picture of the result.
+    """One picture of the result: the arrays of `Detections`, exact, and where they come from.
 
     index: its place in the source, from 0. path: as the source names it. width, height: pixels, None for a picture
     that could not be read. boxes: (x1, y1, x2, y2) in pixels of the picture, best score first. scores: 0..1.
@@ -61,6 +64,21 @@ def found_row(index: int, path: str, found: Detections) -> Row:
         found.labels.tolist(),
         list(found.names),
         {stage: found.timings[stage] for stage in STAGES},
+    )
+
+
+def found_of(row: Row, model: Model) -> Detections:
+    """Return the detections of a row as they were found. Raises InputError for a row without an answer."""
+    if row.error is not None or row.width is None or row.height is None:
+        raise InputError(f"{printable(row.path)} has no answer: {row.error or 'no size'}")
+    return Detections(
+        np.array(row.boxes, np.float32).reshape(-1, 4),
+        np.array(row.scores, np.float32),
+        np.array(row.labels, np.int64),
+        model.classes,
+        (row.width, row.height),
+        {stage: value for stage, value in (row.milliseconds or {}).items() if value is not None},
+        model.category_ids,
     )
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from edgessd.apps.bulk.arrow import pyarrow as pa
 from edgessd.apps.bulk.storage import file_system, in_bucket
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
+from edgessd.io.address import url_scheme
 from edgessd.io.formats import SUFFIXES
-from edgessd.io.remote import url_scheme
 from edgessd.io.sources import expand
 
 LIST_SUFFIX = ".txt"

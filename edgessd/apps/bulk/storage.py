@@ -16,8 +16,8 @@ from typing import Any
 
 from edgessd.apps.bulk.arrow import pyarrow
 from edgessd.errors import InputError, printable
+from edgessd.io.address import url_scheme
 from edgessd.io.files import make_folder, write_bytes_atomic, writing
-from edgessd.io.remote import url_scheme
 
 BUCKETS = ("s3", "gs")
 CONNECT_SECONDS = 10
@@ -102,6 +102,8 @@ def file_system(address: str) -> tuple[Any, str]:
     scheme = url_scheme(address)
     if scheme in BUCKETS:
         rest = address.split("://", 1)[1]
+        if "@" in rest.split("/", 1)[0] or ":" in rest.split("/", 1)[0]:
+            raise InputError(f"{printable(address)}: keys do not stand in the address: set them in the environment")
         if not rest.split("/", 1)[0]:
             raise InputError(f"{printable(address)}: names no bucket: write {scheme}://BUCKET/FOLDER")
         return _bucket_system(scheme, rest.split("/", 1)[0]), rest

@@ -16,8 +16,9 @@ from edgessd.apps.bulk.storage import Storage
 from edgessd.apps.bulk.trail import DEATHS, Trail
 from edgessd.detector import Detector
 from edgessd.errors import EdgeSSDError, InputError, printable
+from edgessd.io.address import shown_source
 from edgessd.io.files import scratch_folder, write_part
-from edgessd.io.images import decode_image, shown_source
+from edgessd.io.images import decode_image
 
 
 class Done(NamedTuple):

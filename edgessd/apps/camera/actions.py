@@ -8,48 +8,52 @@ import shlex
 import shutil
 import subprocess
 import threading
-import urllib.error
-import urllib.request
+from dataclasses import replace
 from typing import Any
 
 from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.errors import InputError, OptionError, printable
-from edgessd.io.remote import is_url, shown_url
+from edgessd.io.address import Address, is_url
+from edgessd.io.remote import HttpError, post_json
 
 _TIMEOUT = 5.0
 _PAUSES = (1.0, 3.0)  # seconds before the second and third attempt of a webhook
 
 
 class Webhook:
-    """POSTs the event as JSON to an http or https address; tries three times."""
+    """POSTs the event as JSON to an http or https address; tries three times.
+
+    Messages name its host only. password: of the user in the address. token: goes as `Authorization: Bearer`, and to
+    no other host.
+    """
 
     name = "webhook"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, password: str | None = None, token: str | None = None) -> None:
         if not is_url(url):
-            raise OptionError(f"--webhook {shown_url(url)}: give an address that begins with http:// or https://")
-        self._url = url
+            raise OptionError("--webhook: give an address that begins with http:// or https://")
+        try:
+            address = Address.parse(url, name="--webhook")
+        except InputError as error:
+            raise OptionError(str(error)) from None
+        if token is not None and address.user is not None:
+            raise OptionError(f"--webhook {address.origin}: has a user, so it takes a password and no token")
+        self._address = replace(address.with_password(password), token=token)
         self._ending = threading.Event()
 
     def act(self, event: dict[str, Any]) -> None:
         """Send it. Raises InputError when that fails three times."""
-        request = urllib.request.Request(
-            self._url, json.dumps(event).encode(), {"Content-Type": "application/json"}, method="POST"
-        )
-        problem: Exception | None = None
+        data, problem = json.dumps(event).encode(), InputError(f"{self._address.origin}: not sent before the end")
         for pause in (0.0, *_PAUSES):
             if self._ending.wait(pause):
                 break
             try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT):
-                    return
-            except (OSError, ValueError) as error:
+                return post_json(self._address, data, timeout=_TIMEOUT)
+            except InputError as error:
                 problem = error
-                if isinstance(error, urllib.error.HTTPError):
-                    error.close()
-                    if error.code < 500:  # it will not change its mind
-                        break
-        raise InputError(f"{shown_url(self._url)}: {printable(problem)}")
+                if isinstance(error.__cause__, HttpError) and error.__cause__.status < 500:
+                    break  # it will not change its mind
+        raise problem
 
     def close(self) -> None:
         """End the pauses."""

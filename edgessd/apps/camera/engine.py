@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgessd.apps.camera.models import RUNTIMES
+from edgessd.classes.class_map import ClassMap
 from edgessd.detector import Detector
 from edgessd.errors import EdgeSSDError, OptionError, printable
 from edgessd.io.images import Image
@@ -153,7 +154,7 @@ class Engine:
         with self._lock:
             old, chosen = self._detector, self._chosen
             if chosen is not None:
-                chosen = tuple(name for name in chosen if name in new.spec.classes) or None
+                chosen = tuple(name for _, name in ClassMap(chosen, new.spec.classes).pairs) or None
             try:
                 new = new.with_options(score_threshold=old.thresholds.score_threshold, classes=chosen)
             except OptionError:  # a threshold that is baked in

@@ -6,12 +6,12 @@ import hashlib
 import os
 import re
 import socket
-import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
-from edgessd.errors import OptionError, printable
-from edgessd.io.remote import shown_url
+from edgessd.errors import InputError, OptionError, printable
+from edgessd.io.address import Address, source_name
 
 PASSWORD_VARIABLE = "EDGESSD_MQTT_PASSWORD"
 _SAFE = re.compile(r"[a-z0-9]+(?: [a-z0-9]+)*")
@@ -46,25 +46,23 @@ class MqttAddress:
         The password comes from `password_file`, from the address, or from $EDGESSD_MQTT_PASSWORD, in this order.
         Without a topic it is made of this machine and `source`, see `own_topic`.
         """
-        parts, host, port = urllib.parse.SplitResult("", "", "", "", ""), None, None
         try:
-            parts = urllib.parse.urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:  # neither a login with / in it nor a port that is none
-            host = None
-        topic = urllib.parse.unquote(parts.path).strip("/") if host else ""
-        known = parts.scheme in ("mqtt", "mqtts") and not parts.query and not parts.fragment
-        if not host or not known or (topic and not is_topic(topic)):
+            address = Address.parse(url)
+        except InputError as error:
+            raise OptionError(f"--mqtt {error}; give mqtt://[user@]host[:port]/topic") from None
+        topic = unquote(address.path).strip("/")
+        known = address.scheme in ("mqtt", "mqtts") and not address.query and "#" not in url
+        if not known or (topic and not is_topic(topic)):
             raise OptionError(
-                f"--mqtt {_without_login(url)}: give mqtt://[user@]host[:port]/topic, or mqtts://, in the user and "
-                "topic with % and two hexadecimal digits for special characters; a topic has no + and #"
+                f"--mqtt {address}: give mqtt://[user@]host[:port]/topic, or mqtts://, in the topic with "
+                "% and two hexadecimal digits for special characters; a topic has no + and #"
             )
-        secure = parts.scheme == "mqtts"
-        user = urllib.parse.unquote(parts.username) if parts.username else None
-        password = _password(parts.password, password_file)
+        user, host = address.user or None, address.host
+        password = _password(address.password, password_file)
         if password is not None and user is None:
-            raise OptionError(f"--mqtt {_without_login(url)}: a password needs a user: mqtt://USER@{host}")
-        return cls(host, port or (8883 if secure else 1883), secure, user, password, topic or own_topic(source))
+            raise OptionError(f"--mqtt {address}: a password needs a user: mqtt://USER@{host}")
+        secure = address.scheme == "mqtts"
+        return cls(host, address.port_or_default or 1883, secure, user, password, topic or own_topic(source))
 
     @property
     def shown(self) -> str:
@@ -79,7 +77,7 @@ def own_topic(source: str) -> str:
         machine = Path("/etc/machine-id").read_text().strip()
     except OSError:
         machine = socket.gethostname()
-    host, shown = re.sub(r"[^a-z0-9]+", "_", socket.gethostname().lower()), shown_url(source)
+    host, shown = re.sub(r"[^a-z0-9]+", "_", socket.gethostname().lower()), source_name(source)
     name = re.sub(r"[^a-z0-9]+", "_", shown.lower()).strip("_")[-24:]
     return f"edgessd/{host}-{name}-{hashlib.sha256(f'{machine} {shown}'.encode()).hexdigest()[:6]}"
 
@@ -90,11 +88,6 @@ def is_topic(topic: str) -> bool:
     return usual and not topic.startswith("$") and topic.strip("/") == topic
 
 
-def _without_login(url: str) -> str:
-    """Return an address that may be no good one, without anything that may be a password."""
-    return printable(f"...@{url.rpartition('@')[2]}" if "@" in url else url)
-
-
 def _password(given: str | None, file: Path | None) -> str | None:
     if file is not None:
         try:
@@ -102,4 +95,4 @@ def _password(given: str | None, file: Path | None) -> str | None:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise OptionError(f"--mqtt-password-file {printable(file)}: cannot be read: {reason}") from None
-    return urllib.parse.unquote(given) if given else os.environ.get(PASSWORD_VARIABLE) or None
+    return given if given else os.environ.get(PASSWORD_VARIABLE) or None

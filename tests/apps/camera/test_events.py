@@ -3,6 +3,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -28,8 +29,8 @@ EVENT = {"name": "dog", "score": 0.7, "count": 2, "time": 1.5}
 # what is an event
 
 
-def look(make_result: Any, frames: dict[int, list[Any]], *, cooldown: float = 1.0, live: bool = False) -> list[Any]:
-    watch = Watch(["person", "dog"], cooldown=cooldown, source="clip.mp4", live=live)
+def look(make_result: Any, frames: dict[int, list[Any]], *, cooldown: float = 1.0) -> list[Any]:
+    watch = Watch(["person", "dog"], cooldown=cooldown, source="clip.mp4")
     found = []
     for index in range(max(frames) + 1):
         for event in watch.look(make_result(index, frames.get(index, [])), "model"):
@@ -55,13 +56,20 @@ def test_an_event_is_a_class_that_was_not_there_for_a_while(make_result: Any, fr
 
 
 def test_what_an_event_says(make_result: Any) -> None:
-    watch = Watch(["person"], cooldown=1, source="clip.mp4", live=False)
+    watch = Watch(["person"], cooldown=1, source="clip.mp4")
     (event,) = watch.look(make_result(3, [PERSON, ("person", 0.5, (0, 0, 5, 5))]), "ssd")
     assert (event.name, event.count, event.frame, event.time) == ("person", 2, 3, 0.3)
     assert (event.score, event.box, event.source, event.model) == (0.9, (10.0, 20.0, 30.0, 60.0), "clip.mp4", "ssd")
-    watch = Watch(["person"], cooldown=1, source="0", live=True)
-    (event,) = watch.look(make_result(0, [PERSON], stamp=1_700_000_000.25), "ssd")
+    watch = Watch(["person"], cooldown=1, source="0")
+    (event,) = watch.look(make_result(0, [PERSON], wall=1_700_000_000.25), "ssd")
     assert event.time == "2023-11-14T22:13:20.250+00:00"
+
+
+def test_clock_that_is_set_makes_no_event_and_hides_none(make_result: Any) -> None:
+    watch = Watch(["person"], cooldown=5.0, source="0")
+    walls = {0: 1.7e9, 2: 1.7e9 - 3600, 4: 1.7e9 + 3600, 10: 1.7e9 - 7200}
+    found = [len(watch.look(make_result(0, [PERSON], time=time, wall=wall), "ssd")) for time, wall in walls.items()]
+    assert found == [1, 0, 0, 1]
 
 
 class Recording:
@@ -82,7 +90,7 @@ class Recording:
 
 
 def event_output(*all_actions: Any, triggers: Any = ()) -> EventOutput:
-    watch = Watch(["person"], cooldown=0.0, source="x", live=False)
+    watch = Watch(["person"], cooldown=0.0, source="x")
     return EventOutput(watch, all_actions, model=lambda: "ssd", triggers=triggers)
 
 
@@ -124,14 +132,16 @@ def receiver() -> Any:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            server.logins.append(self.headers["Authorization"])
             server.got.append((self.path, self.headers["Content-Type"], json.loads(body)))
             self.send_response(server.answers.pop(0) if server.answers else 204)
+            self.send_header("Location", server.location)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None: ...
 
     server: Any = HTTPServer(("127.0.0.1", 0), Handler)
-    server.got, server.answers = [], []
+    server.got, server.logins, server.answers, server.location = [], [], [], "/moved"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -151,12 +161,11 @@ def test_webhook_posts_json(receiver: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "tries", "text"), [([503, 204], 2, None), ([500, 500, 500], 3, "HTTP Error 500"), ([404], 1, "404")]
+    ("answers", "tries", "text"), [([503, 204], 2, None), ([500, 500, 500], 3, "HTTP 500"), ([404], 1, "404")]
 )
 def test_webhook_tries_again_where_that_may_help(receiver: Any, answers: Any, tries: int, text: str | None) -> None:
     receiver.answers[:] = answers
     hook = Webhook(f"http://me:secret@127.0.0.1:{receiver.server_port}/hook")
-    hook._url = f"http://127.0.0.1:{receiver.server_port}/hook"
     if text is None:
         hook.act(EVENT)
     else:
@@ -166,14 +175,61 @@ def test_webhook_tries_again_where_that_may_help(receiver: Any, answers: Any, tr
 
 
 def test_webhook_that_is_down_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:1/x: .*refused"):
+    with pytest.raises(InputError, match=r"^http://127\.0\.0\.1:1: failed: the host refuses"):
         Webhook("http://127.0.0.1:1/x").act(EVENT)
 
 
-@pytest.mark.parametrize("url", ["", "example.org", "ftp://example.org/x", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    ("login", "options", "sent"),
+    [
+        ("", {}, None),
+        ("me:s%23@", {}, "Basic bWU6cyM="),
+        ("me@", {"password": "s#"}, "Basic bWU6cyM="),
+        ("", {"token": "abc"}, "Bearer abc"),
+    ],
+)
+def test_webhook_logs_in(receiver: Any, login: str, options: dict[str, str], sent: str | None) -> None:
+    Webhook(f"http://{login}127.0.0.1:{receiver.server_port}/hook", **options).act(EVENT)
+    assert receiver.logins == [sent]
+
+
+def test_redirects_of_a_webhook(receiver: Any) -> None:
+    """301 to 303 would lose the event (a GET is asked for); 307 and 308 take it along, elsewhere without login."""
+    receiver.answers[:] = [301]
+    hook = Webhook(f"http://127.0.0.1:{receiver.server_port}/hook", token="abc")
+    with pytest.raises(InputError, match="HTTP 301: it has moved"):
+        hook.act(EVENT)
+    receiver.answers[:], receiver.location = [308], f"http://localhost:{receiver.server_port}/new"
+    hook.act(EVENT)
+    assert [path for path, _, _ in receiver.got] == ["/hook", "/hook", "/new"]
+    assert receiver.logins == ["Bearer abc", "Bearer abc", None]
+
+
+def test_webhook_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "_TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(InputError, match="no answer"):
+        Webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/s3cret").act(EVENT)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "example.org/s3cret", "ftp://example.org/s3cret", "file:///s3cret", "me:s3cret@host", "http:/h/s3cret"]
+)
 def test_webhook_takes_web_addresses_only(url: str) -> None:
-    with pytest.raises(OptionError, match="http://"):
+    with pytest.raises(OptionError, match="http://") as caught:
         Webhook(url)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cret@127.0.0.1:1/s3cret", "http://127.0.0.1:1/?x=s3cret"])
+def test_messages_of_a_webhook_name_its_host_only(url: str) -> None:
+    with pytest.raises(InputError) as failed:
+        Webhook(url).act(EVENT)
+    assert str(failed.value) == "http://127.0.0.1:1: failed: the host refuses the connection"
+    for broken in (url.replace(":1/", ":99999/"), url.replace("127.0.0.1", "ho st"), url.replace("/s", "#s3cret@/s")):
+        if broken != url:
+            with pytest.raises(OptionError, match=r"^--webhook: ") as refused:
+                Webhook(broken)
+            assert "s3cret" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_command_gets_json_and_variables_and_no_shell(tmp_path: Path) -> None:
@@ -290,9 +346,7 @@ def test_mqtt_without_its_package_names_the_command(monkeypatch: pytest.MonkeyPa
 def record(folder: Path, make_result: Any, events: list[int], count: int = 100, **options: float) -> ClipOutput:
     """Frames of 10 a second; the picture's value is twice the frame's number."""
     clips = ClipOutput(folder, fps=10, live=False, **{"before": 1.0, "after": 2.0, **options})
-    output = EventOutput(
-        Watch(["person"], cooldown=0.0, source="x", live=False), [], model=lambda: "ssd", triggers=[clips.trigger]
-    )
+    output = EventOutput(Watch(["person"], cooldown=0.0, source="x"), [], model=lambda: "ssd", triggers=[clips.trigger])
     for index in range(count):
         result = make_result(index, [PERSON] if index in events else [], value=2 * index, size=(64, 48))
         for each in (output, clips):
@@ -303,7 +357,7 @@ def record(folder: Path, make_result: Any, events: list[int], count: int = 100, 
 
 def frames_of(path: Path) -> list[int]:
     with VideoFile(path) as video:
-        return [round(float(np.mean(frame)) / 2) for frame in video]
+        return [round(float(np.mean(image)) / 2) for image, _ in video]
 
 
 def test_clip_has_the_seconds_before_and_after(make_result: Any, tmp_path: Path) -> None:
@@ -329,15 +383,29 @@ def test_second_event_makes_the_clip_longer(make_result: Any, tmp_path: Path) ->
 
 def test_clip_keeps_the_clock_when_frames_are_missing(make_result: Any, tmp_path: Path) -> None:
     clips = ClipOutput(tmp_path, fps=10, live=False, before=1.0, after=1.0)
-    output = EventOutput(
-        Watch(["person"], cooldown=9.0, source="x", live=False), [], model=lambda: "ssd", triggers=[clips.trigger]
-    )
+    output = EventOutput(Watch(["person"], cooldown=9.0, source="x"), [], model=lambda: "ssd", triggers=[clips.trigger])
     for index in range(0, 40, 5):  # two frames a second into a video of ten
         result = make_result(index, [PERSON] if index == 20 else [], value=2 * index, size=(64, 48))
         for each in (output, clips):
             each.add(result, result.frame.image)
     clips.close()
-    assert len(frames_of(clips.written[0])) == 21
+    with VideoFile(clips.written[0]) as video:
+        assert video.info.duration == pytest.approx(2.5, abs=0.6)
+        assert [seconds for _, seconds in video][-1] == pytest.approx(2.0, abs=0.002)
+
+
+@pytest.mark.parametrize("shift", [-3600.0, 3600.0])
+def test_clip_is_whole_though_the_clock_is_set(make_result: Any, tmp_path: Path, shift: float) -> None:
+    clips = ClipOutput(tmp_path, fps=10, live=False, before=1.0, after=2.0)
+    for index in range(80):
+        wall = 1.7e9 + index / 10 + (shift if index >= 42 else 0.0)
+        result = make_result(index, [PERSON] if index == 40 else [], wall=wall, value=2 * index, size=(64, 48))
+        if index == 40:
+            clips.trigger(Watch(["person"], cooldown=0.0, source="x").look(result, "ssd")[0])
+        clips.add(result, result.frame.image)
+    clips.close()
+    found = frames_of(clips.written[0])
+    assert len(found) == 31 and abs(found[0] - 30) <= 1 and abs(found[-1] - 60) <= 1
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -55,4 +55,4 @@ class BrowserCamera:
         image = np.array(load_image(data), order="C")
         found = self._engine.detect(image)
         drawn = draw_detections(image, found.boxes, found.labels, found.scores, found.names, copy=False)
-        return msgspec.json.encode(found.to_dict()), encode_jpeg(drawn)
+        return msgspec.json.encode(found.to_dict(classes=False)), encode_jpeg(drawn)
