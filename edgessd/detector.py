@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from edgessd.classes.class_map import class_labels
-from edgessd.errors import DependencyError, EdgeSSDError, InputError, OptionError
+from edgessd.errors import DependencyError, EdgeSSDError, InputError
 from edgessd.io.address import source_name
 from edgessd.io.images import load_image
 from edgessd.io.sources import expand
@@ -346,9 +346,4 @@ def _spec(given: ModelSpec | str | Path | None) -> ModelSpec | None:
 
 
 def _labels(classes: str | Iterable[str] | None, spec: ModelSpec) -> NDArray[np.int64] | None:
-    if classes is None:
-        return None
-    labels = class_labels(classes, spec.classes)
-    if not len(labels):
-        raise OptionError("classes names none, so that nothing could be found: name some, or leave it out for all")
-    return labels
+    return None if classes is None else class_labels(classes, spec.classes)
