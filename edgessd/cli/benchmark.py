@@ -27,6 +27,7 @@ from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation.protocols import METRICS, Metric
 from edgessd.io.files import check_writable, write_text_atomic
 from edgessd.io.sources import expand
+from edgessd.io.targets import keep_sources
 from edgessd.io.video import is_video
 from edgessd.zoo import DEFAULT_MODEL, photos
 
@@ -40,6 +41,9 @@ def run_benchmark(settings: Settings) -> None:
     for target in (settings.json_file, settings.csv_file, settings.markdown, settings.plot):
         if target is not None:
             check_writable(target)
+    pictures = expand(settings.images) if settings.images else []
+    results = [settings.json_file, settings.csv_file, settings.markdown, settings.plot]
+    keep_sources(results, [*settings.models, settings.labels, settings.yolox, *pictures])
     old = None if settings.compare is None else read_report(settings.compare)
     measure_there = _device(settings)
     common = _common_task(settings)
@@ -58,13 +62,13 @@ def run_benchmark(settings: Settings) -> None:
         machines=[describe_machine()],
     )
     _warn_if_busy(console, report)
-    interrupted = False
+    interrupted: KeyboardInterrupt | None = None
     with _progress(console, tasks) as began:
         try:
             for row in run_all(tasks, lambda task: measure_apart(task, settings.timeout), began):
                 report.rows.append(row)
-        except KeyboardInterrupt:  # what was measured until then is shown
-            interrupted = True
+        except KeyboardInterrupt as error:  # what was measured until then is shown
+            interrupted = error
     if settings.preset is not None:
         add_published(report)
     if there is not None:
@@ -73,8 +77,8 @@ def run_benchmark(settings: Settings) -> None:
     _show(console, report, settings)
     if old is not None:
         print_comparison(console, old, report)
-    if interrupted:
-        raise KeyboardInterrupt
+    if interrupted is not None:
+        raise interrupted
     _refuse_if_nothing(report.rows)
 
 
@@ -192,19 +196,22 @@ def _progress(console: Console, tasks: Sequence[Task]) -> Iterator[Began | None]
 
 
 def _show(console: Console, report: Report, settings: Settings) -> None:
-    """Print the table; write the files that were asked for."""
+    """Write the files that were asked for, and print the table."""
     if not report.rows:
         return
-    print_report(console, report)
+    written = []
     files = ((settings.json_file, Report.to_json), (settings.csv_file, to_csv), (settings.markdown, to_markdown))
     for path, text in files:
         if path is not None:
             write_text_atomic(path, text(report))
-            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+            written.append(path)
     plot = settings.plot
     if plot is not None and any(row.stages for row in report.rows):
         write_plot(report, plot)
-        console.print(f"wrote {plot}", highlight=False, soft_wrap=True)
+        written.append(plot)
+    print_report(console, report)
+    for path in written:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 def _refuse_if_nothing(rows: Sequence[Row]) -> None:

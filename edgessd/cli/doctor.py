@@ -25,6 +25,7 @@ from edgessd.datasets.records import build
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError
 from edgessd.io.files import check_writable, write_bytes_atomic, write_text_atomic
+from edgessd.io.targets import keep_sources
 from edgessd.ops.priors import PUBLISHED
 from edgessd.spec import InputSpec, PriorSpec
 
@@ -49,9 +50,11 @@ def doctor(
     """Examine a data set: pictures, boxes, classes, priors; optionally write a repaired copy."""
     console = Console()
     renames = _renames(rename, fix)
-    for target in (sheet, plots, json_file, augment_sheet if augment else None):
+    targets = [sheet, plots, json_file, augment_sheet if augment else None]
+    for target in targets:
         if target is not None:
             check_writable(target)
+    keep_sources(targets, [*sources(data), images, classes, model])
     if fix is not None:
         check_target(fix, sources(data))
     tensor, table = _priors(model, priors)
@@ -77,6 +80,8 @@ def doctor(
     fit = None
     if len(input_boxes(labelled, sizes, tensor)[0]):
         fit = fit_priors(labelled, sizes, tensor, table, seed)
+    if json_file is not None:
+        write_text_atomic(json_file, json.dumps(report_dict(checkup, fit, labelled.classes), indent=1) + "\n")
     _print(console, checkup, fit, labelled.classes)
     if sheet is not None:
         _write_sheet(console, checkup, sheet)
@@ -85,9 +90,6 @@ def doctor(
     elif plots is not None and fit is not None:
         histograms(plots, checkup, fit, table, labelled.classes)
         console.print(f"wrote {plots}", highlight=False, soft_wrap=True)
-    if json_file is not None:
-        document = report_dict(checkup, fit, labelled.classes)
-        write_text_atomic(json_file, json.dumps(document, indent=1) + "\n")
     if fix is not None:
         done = repair(checkup, fix, sources(data), renames)
         what = ", ".join(f"{count} x {name}" for name, count in done.repairs.items() if count) or "nothing to repair"

@@ -15,6 +15,7 @@ from rich.table import Table
 from edgessd.errors import InputError, ModelError, OptionError, missing_extra
 from edgessd.evaluation.distance import distance
 from edgessd.io.files import check_writable, make_folder, write_text_atomic
+from edgessd.io.targets import keep_sources
 
 SENSITIVITY_PICTURES = 32
 
@@ -43,6 +44,7 @@ def quantize(
     if rounding not in ("adaptive", "nearest"):
         raise OptionError(f"--rounding is adaptive or nearest, not {rounding!r}")
     target = output or Path(checkpoint).with_name(f"{Path(checkpoint).stem}.int8.safetensors")
+    keep_sources([target], [checkpoint])
     try:
         check_writable(target)
         if sensitivity is not None:
@@ -90,14 +92,14 @@ def quantize(
                 pictures.paths[:SENSITIVITY_PICTURES],
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
+        write_text_atomic(sensitivity / "table.json", json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")
+        draw(costs, sensitivity / "layers.png")
         table = Table("layer", "rounded", "boxes", "scores")
         for column in table.columns[2:]:
             column.justify = "right"
         for cost in costs[:15]:
             table.add_row(cost.module, cost.kind, f"{cost.boxes:.4f}", f"{cost.scores:.4f}")
         console.print(table)
-        write_text_atomic(sensitivity / "table.json", json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")
-        draw(costs, sensitivity / "layers.png")
         console.print(f"all layers: {sensitivity / 'table.json'}, {sensitivity / 'layers.png'}", soft_wrap=True)
     if rounding == "adaptive":
         with console.status(f"rounding weights {count}"):
