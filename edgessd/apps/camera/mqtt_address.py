@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from edgessd._text import decode
 from edgessd.errors import InputError, OptionError, printable
 from edgessd.io.address import Address, source_name
 
@@ -91,8 +92,8 @@ def is_topic(topic: str) -> bool:
 def _password(given: str | None, file: Path | None) -> str | None:
     if file is not None:
         try:
-            return file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+            return decode(file.read_bytes()).rstrip("\n")
+        except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise OptionError(f"--mqtt-password-file {printable(file)}: cannot be read: {reason}") from None
     return given if given else os.environ.get(PASSWORD_VARIABLE) or None
