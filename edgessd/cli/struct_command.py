@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -11,7 +11,7 @@ import typer
 import typer.core
 from msgspec import Struct
 
-from edgessd.errors import OptionError
+from edgessd.errors import EdgeSSDError, OptionError, printable
 from edgessd.io.address import shown_source
 from edgessd.options import Field, check, describe, located, read_toml, to_toml
 
@@ -57,13 +57,18 @@ def struct_command(
             use = f": use edgessd {context.command.name} {bare} {word}" if bare else ""
             raise OptionError(f"{word} stands without an option{use}")
         config: Path | None = params["config"]
-        values = {} if config is None else read_toml(config, struct)
-        values |= given(context, params, struct)
+        in_file = {} if config is None else read_toml(config, struct)
+        on_line = given(context, params, struct)
+        values = {**in_file, **on_line}
         if params["print_config"]:
             heading = f"Options of `edgessd {context.command.name}`, for --config."
             print(to_toml(struct, located(struct, values, Path.cwd()), heading), end="")
-        else:
+            return
+        try:
             run(struct(**values))
+        except EdgeSSDError as error:
+            error.args = (_located_message(str(error), config, describe(struct), in_file.keys() - on_line.keys()),)
+            raise
 
     parameters = [
         inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
@@ -95,6 +100,15 @@ def given(context: typer.Context, params: Mapping[str, Any], struct: type[Struct
             where = field.option.env if source == "ENVIRONMENT" else field.flag
             values[field.attribute] = check(field, value, str(where))
     return values
+
+
+def _located_message(message: str, config: Path | None, fields: Iterable[Field], in_file: Collection[str]) -> str:
+    """The message, with file and key in place of the option that it begins with where the file gave that."""
+    for field in fields:
+        rest = message.removeprefix(field.flag)
+        if field.attribute in in_file and rest[:1] in (" ", ":") and rest != message:
+            return f"{printable(config)}: {field.key}{rest}"
+    return message
 
 
 def _plain(name: str, annotation: Any, default: Any) -> inspect.Parameter:
