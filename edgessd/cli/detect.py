@@ -24,6 +24,7 @@ from edgessd.detector import Detector, Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import check_writable, printable, write_text_atomic
 from edgessd.io.sources import expand, is_video
+from edgessd.options.secrets import source_with_password
 
 STAGES = ("read", "preprocess", "run", "postprocess")
 
@@ -105,7 +106,7 @@ class _Work:
         items: list[str | Path] = []
         for source in sources:
             try:
-                items += expand(source)
+                items += expand(source_with_password(source) if "@" in source else source)
             except EdgeSSDError as error:  # the source as a whole: an empty folder, say
                 self.inputs.append(source)
                 self.failures.append(error)

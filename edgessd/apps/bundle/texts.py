@@ -43,13 +43,13 @@ if [ -z "${{EDGESSD_SOURCE:-}}" ] && [ -f edgessd.env ]; then
 fi
 [ -x venv/bin/python ] || ./install.sh
 # shellcheck disable=SC2086  # several arguments on purpose
-exec venv/bin/python -m edgessd.apps.camera --source "${{EDGESSD_SOURCE:-0}}" --model models/{model} \\
-    ${{EDGESSD_ARGUMENTS:-}} "$@"
+exec venv/bin/python -m edgessd.apps.camera --model models/{model} ${{EDGESSD_ARGUMENTS:-}} "$@"
 """
 
 ENVIRONMENT = """\
-# Number of a camera, or the address of a stream in quotes.
+# Number of a camera, or the address of a stream in quotes, such as "rtsp://me@192.168.1.20/live", and its password.
 EDGESSD_SOURCE="0"
+EDGESSD_SOURCE_PASSWORD=""
 # More arguments of `python -m edgessd.apps.camera`, see its --help.
 EDGESSD_ARGUMENTS="{arguments}"
 """
