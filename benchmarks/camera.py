@@ -47,7 +47,7 @@ def read(clip: str, count: int) -> list[Any]:
     """Read `count` frames; a few of them, spread over the clip, are kept: as many as a processor's cache holds."""
     kept = []
     with VideoFile(clip) as video:
-        for number, image in enumerate(video):
+        for number, (image, _) in enumerate(video):
             if number % max(1, count // KEPT) == 0 and len(kept) < KEPT:
                 kept.append(image)
             if number == count - 1:

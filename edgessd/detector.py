@@ -17,8 +17,8 @@ from edgessd.classes.class_map import class_labels
 from edgessd.errors import EdgeSSDError, OptionError
 from edgessd.io.address import source_name
 from edgessd.io.images import load_image
-from edgessd.io.sources import expand, is_video
-from edgessd.io.video import VideoFile
+from edgessd.io.sources import expand
+from edgessd.io.video import VideoFile, VideoInfo, is_video
 from edgessd.model_file.foreign import Labels
 from edgessd.model_file.read import read_spec_json
 from edgessd.ops.postprocess import postprocess
@@ -32,17 +32,19 @@ __all__ = ["Detector", "Frame", "Runtime", "detect"]
 
 
 class Frame(NamedTuple):
-    """One picture of a stream: its name, its number in a video (0 for a picture), pixels [H, W, 3] BGR, detections.
+    """One picture of a stream, or one frame of a video.
 
-    source: the path, or the address as it may be shown: without login and secrets. fps: of its video; None for a
-    picture.
+    source: the path, or the address as it may be shown: without login and secrets. number: of the frame in its video,
+    from 0. image: uint8 [H, W, 3], BGR. time: seconds since the video's first frame, by the clock of the video;
+    video: what that says about itself. Both are None for a picture.
     """
 
     source: str
     number: int
     image: NDArray[np.uint8]
     detections: Detections
-    fps: float | None = None
+    time: float | None = None
+    video: VideoInfo | None = None
 
 
 class Detector:
@@ -165,8 +167,8 @@ class Detector:
             try:
                 if is_video(item):
                     with VideoFile(item) as video:
-                        for number, image in enumerate(video):
-                            yield Frame(source_name(item), number, image, self._one(image), video.fps)
+                        for number, (image, seconds) in enumerate(video):
+                            yield Frame(source_name(item), number, image, self._one(image), seconds, video.info)
                 else:
                     started = time.perf_counter()
                     image = load_image(item)

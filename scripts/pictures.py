@@ -39,7 +39,7 @@ def camera_frame() -> bytes:
         with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
             edgessd_command(["camera", *arguments, "--output", str(video)])
         with VideoFile(video) as frames:
-            frame = list(frames)[CAMERA_FRAME]
+            frame = list(frames)[CAMERA_FRAME].image
     return _encoded(frame, ".jpg")
 
 

@@ -23,7 +23,8 @@ from edgessd.cli.slips import refuse_live
 from edgessd.detector import Detector, Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import check_writable, printable, write_text_atomic
-from edgessd.io.sources import expand, is_video
+from edgessd.io.sources import expand
+from edgessd.io.targets import keep_sources
 from edgessd.options.secrets import source_with_password
 
 STAGES = ("read", "preprocess", "run", "postprocess")
@@ -52,12 +53,15 @@ def detect(
     for target in (json_file, csv_file):
         if target is not None:
             check_writable(target)
+    failures: list[EdgeSSDError] = []
+    items = _expanded(sources, failures)
+    keep_sources([json_file, csv_file], [model, spec, labels, *items])
     detector = options.load_detector(
         model, runtime, threads, spec, score_threshold, iou_threshold, max_detections, classes, labels
     )
-    work = _Work(detector, AnnotatedOutput(save))
+    work = _Work(detector, AnnotatedOutput(save), failures)
     with stop_on_signals() as stop:
-        work.run(sources, stop)
+        work.run(items, stop)
     # Whatever ended the work, what was found is kept: the files first, because the terminal may take no more.
     if work.records or work.problem is None:
         if json_file is not None:
@@ -77,22 +81,19 @@ def detect(
 class _Work:
     """What a run has found, and what went wrong: `failures` of single inputs, `problem` that ended it."""
 
-    def __init__(self, detector: Detector, output: AnnotatedOutput) -> None:
-        self.detector, self.output = detector, output
+    def __init__(self, detector: Detector, output: AnnotatedOutput, failures: list[EdgeSSDError]) -> None:
+        self.detector, self.output, self.failures = detector, output, failures
         self.records: list[dict[str, Any]] = []
-        self.inputs: list[str | Path] = []
-        self.failures: list[EdgeSSDError] = []
+        self.inputs = len(failures)
         self.problem: BaseException | None = None
         self.stopped: Stopped | None = None
 
-    def run(self, sources: list[str], stop: Stop) -> None:
+    def run(self, items: list[str | Path], stop: Stop) -> None:
         """Detect until the end, a problem, or a signal, which becomes one."""
         try:
             with self.output as output, LateProgress() as progress:
-                for frame, text, done, total in self._frames(sources):
-                    self.records.append(
-                        {"source": frame.source, "frame": frame.number, **frame.detections.to_dict(classes=False)}
-                    )
+                for frame, text, done, total in self._frames(items):
+                    self.records.append(_record(frame))
                     output.add(frame)
                     progress.update(text, done, total)
                     stop.check()
@@ -101,20 +102,14 @@ class _Work:
         except BaseException as error:
             self.problem = error
 
-    def _frames(self, sources: list[str]) -> Iterator[tuple[Frame, str, int, int | None]]:
+    def _frames(self, items: list[str | Path]) -> Iterator[tuple[Frame, str, int, int | None]]:
         """Yield each frame, and for the progress: what it is one of, how many are done, and of how many."""
-        items: list[str | Path] = []
-        for source in sources:
-            try:
-                items += expand(source_with_password(source) if "@" in source else source)
-            except EdgeSSDError as error:  # the source as a whole: an empty folder, say
-                self.inputs.append(source)
-                self.failures.append(error)
         for number, item in enumerate(items, 1):
-            self.inputs.append(item)
+            self.inputs += 1
             for frame in self.detector.stream(item, self.failures):
-                if is_video(item):
-                    yield frame, f"frames of {printable(Path(frame.source).name)}", frame.number + 1, None
+                if frame.video is not None:
+                    text = f"frames of {printable(Path(frame.source).name)}"
+                    yield frame, text, frame.number + 1, frame.video.frame_count
                 else:
                     yield frame, "pictures", number, len(items)
 
@@ -144,7 +139,25 @@ class _Work:
             raise self.failures[0]
         if self.failures:
             lines = "".join(f"\n  {error}" for error in self.failures)
-            raise InputError(f"{len(self.failures)} of {len(self.inputs)} inputs failed:{lines}")
+            raise InputError(f"{len(self.failures)} of {self.inputs} inputs failed:{lines}")
+
+
+def _expanded(sources: list[str], failures: list[EdgeSSDError]) -> list[str | Path]:
+    """Return all pictures and videos, before anything is written; what is none as a whole goes to `failures`."""
+    items: list[str | Path] = []
+    for source in sources:
+        try:
+            items += expand(source_with_password(source) if "@" in source else source)
+        except EdgeSSDError as error:  # an empty folder, say
+            failures.append(error)
+    return items
+
+
+def _record(frame: Frame) -> dict[str, Any]:
+    place: dict[str, Any] = {"source": frame.source, "frame": frame.number}
+    if frame.time is not None:
+        place["time"] = round(frame.time, 4)
+    return {**place, **frame.detections.to_dict(classes=False)}
 
 
 def _table(records: list[dict[str, Any]]) -> Table:
@@ -187,10 +200,9 @@ def timing_table(records: list[dict[str, Any]]) -> Table:
 def _csv(records: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["source", "frame", "name", "label", "score", "x1", "y1", "x2", "y2"])
+    writer.writerow(["source", "frame", "time", "name", "label", "score", "x1", "y1", "x2", "y2"])
     for record in records:
+        place = [record["source"], record["frame"], record.get("time")]
         for found in record["objects"]:
-            writer.writerow(
-                [record["source"], record["frame"], found["name"], found["label"], found["score"], *found["box"]]
-            )
+            writer.writerow([*place, found["name"], found["label"], found["score"], *found["box"]])
     return text.getvalue()

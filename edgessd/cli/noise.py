@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 NOISE = (
+    b"OpenCV: FFMPEG: tag ",  # about VP8 in WebM, which it writes
     b"Corrupt JPEG data",
     b"Premature end of JPEG",
     b"Invalid SOS parameters",

@@ -13,11 +13,13 @@ from msgspec import Struct
 
 from edgessd.errors import OptionError
 from edgessd.io.address import shown_source
-from edgessd.options import Field, check, describe, read_toml, to_toml
+from edgessd.options import Field, check, describe, located, read_toml, to_toml
 
 Settings = TypeVar("Settings", bound=Struct)
 
-CONFIG_FILE = typer.Option("--config", help="TOML file with these options; what the command line says goes first.")
+CONFIG_FILE = typer.Option(
+    "--config", metavar="FILE", help="TOML file with these options; what the command line says goes first."
+)
 PRINT_CONFIG = typer.Option("--print-config", help="Print the options in force as such a file, and end.")
 
 
@@ -58,7 +60,8 @@ def struct_command(
         values = {} if config is None else read_toml(config, struct)
         values |= given(context, struct)
         if context.params["print_config"]:
-            print(to_toml(struct, values, f"Options of `edgessd {context.command.name}`, for --config."), end="")
+            heading = f"Options of `edgessd {context.command.name}`, for --config."
+            print(to_toml(struct, located(struct, values, Path.cwd()), heading), end="")
         else:
             run(struct(**values))
 

@@ -6,16 +6,20 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from edgessd.cli.options import class_list
+from edgessd.cli.struct_command import CONFIG_FILE
 from edgessd.errors import OptionError, missing_extra
+from edgessd.options import read_toml
 
 
 def train(
     context: typer.Context,
     data: Annotated[str | None, typer.Option(help="Data set: VOC, COCO or YOLO folder, or several as a+b.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, curves.")] = Path("runs/train"),
+    config: Annotated[Path | None, CONFIG_FILE] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with its arguments.")] = False,
     split: Annotated[str | None, typer.Option(help="To train on: a name, a list file or a fraction.")] = None,
     val_split: Annotated[str | None, typer.Option(help="To evaluate on; 'none' leaves evaluation out.")] = None,
@@ -70,18 +74,17 @@ def train(
     """Train a detector on a labelled folder; several GPUs or machines with `accelerate launch -m edgessd train ...`."""
     _environment()
     try:
-        from edgessd.training import make_config, saved_config
+        from edgessd.training import TrainConfig, make_config, saved_config
         from edgessd.training import train as run
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "train") from None
-    given = _given(context)
+    values = {"out": str(out)} if config is None else {"out": str(out), **read_toml(config, TrainConfig)}
+    values |= _given(context)
     if resume:
-        import msgspec
-
-        given = {**msgspec.to_builtins(saved_config(out)), **given}
-    elif data is None:
+        values = {**msgspec.to_builtins(saved_config(values["out"])), **values}
+    elif "data" not in values:
         raise OptionError("no data set is given: name its folder with --data")
-    result = run(make_config(**{**given, "out": str(out)}), resume=resume)
+    result = run(make_config(**{**values, "out": str(values["out"])}), resume=resume)
     if result.interrupted is not None:
         raise typer.Exit(128 + result.interrupted)
 
@@ -107,6 +110,6 @@ def _given(context: typer.Context) -> dict[str, Any]:
             values["backbone_options"] = {"atrous": False}
         elif name == "classes":
             values["classes"] = class_list(value)
-        elif name != "resume":
+        elif name not in ("resume", "config"):
             values[name] = value
     return values

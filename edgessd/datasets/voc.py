@@ -12,7 +12,8 @@ from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records, build
 from edgessd.datasets.split import NoSplitError
 from edgessd.datasets.types import LabelledSet
-from edgessd.errors import InputError, did_you_mean, missing_extra
+from edgessd.errors import InputError, did_you_mean
+from edgessd.io.xml import parse_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -57,10 +58,6 @@ def read_voc(
     names: pictures to read, instead of a split. images: where they are, if not where VOC has them.
     problems: where given, faults are added to it instead of raising InputError.
     """
-    try:
-        import defusedxml.ElementTree  # noqa: F401
-    except ImportError:
-        raise missing_extra("defusedxml", "train") from None
     source = annotation_folder(folder) or folder / "Annotations"
     if images is None:
         images = next((folder / name for name in PICTURE_FOLDERS if (folder / name).is_dir()), folder)
@@ -95,18 +92,15 @@ def _split(folder: Path, split: str) -> list[str]:
 
 
 def _read(path: Path, number: int, index: PictureIndex, problems: list[Problem] | None) -> Record | None:
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import ParseError, parse
-
     try:
-        root = parse(path).getroot()
+        root = parse_xml(path.read_bytes())
     except FileNotFoundError:
         report(problems, Problem("annotation", "there is no such annotation", path))
         return None
-    except (OSError, ParseError, DefusedXmlException, ValueError, LookupError) as error:
+    except (OSError, ValueError) as error:
         report(problems, Problem("annotation", f"cannot be read: {error}", path))
         return None
-    if root is None or root.tag != "annotation":
+    if root.tag != "annotation":
         report(problems, Problem("annotation", "is not a Pascal VOC annotation (no <annotation> in it)", path))
         return None
     image = index.find(path.stem) or index.find((root.findtext("filename") or "").strip() or path.stem)

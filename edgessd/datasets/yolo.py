@@ -81,27 +81,32 @@ def _classes(file: Path, settings: dict[str, object]) -> tuple[str, ...]:
 def _folders(root: Path, settings: dict[str, object], split: str | None) -> list[Path]:
     """Folders of the pictures of a split, inside the data set."""
     if split is None:
-        named = [name for name in ("train", "val", "test") if name in settings]
-        folders = [folder for name in named for folder in _folders(root, settings, name) if folder.is_dir()]
-        return folders or [root / "images" if (root / "images").is_dir() else root]
-    names = (split, *SPLIT_ALIASES.get(split, ()))
-    candidates = []
-    for name in names:
-        value = settings.get(name)
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str):
-                # A path in data.yaml is often somebody else's: only its part inside the data set is used.
-                parts = [part for part in re.split(r"[\\/]", text) if part not in ("", ".", "..")]
-                candidates += [root.joinpath(*parts[start:]) for start in range(len(parts))]
-        candidates += [root / "images" / name, root / name / "images", root / name]
-    found = next((place for place in candidates if place.is_dir()), None)
-    if found is None:
-        have = sorted({p.name for p in (root / "images").glob("*") if p.is_dir()})
-        raise NoSplitError(
-            f"{root} has no split {split!r} (no images/{split} or {split}/images; it has {', '.join(have) or 'none'})"
-            f"{did_you_mean(split, have)}: name one of them, a list (.txt), or a fraction such as 0.8"
-        )
-    return [found]
+        folders = [folder for name in ("train", "val", "test") for folder in _named(root, settings, name)]
+        return list(dict.fromkeys(folders)) or [root / "images" if (root / "images").is_dir() else root]
+    for name in (split, *SPLIT_ALIASES.get(split, ())):
+        named = _named(root, settings, name)
+        usual = (root / "images" / name, root / name / "images", root / name)
+        found = named or [place for place in usual if place.is_dir()][:1]
+        if found:
+            return found
+    have = sorted({p.name for p in (root / "images").glob("*") if p.is_dir()})
+    raise NoSplitError(
+        f"{root} has no split {split!r} (no images/{split} or {split}/images; it has {', '.join(have) or 'none'})"
+        f"{did_you_mean(split, have)}: name one of them, a list (.txt), or a fraction such as 0.8"
+    )
+
+
+def _named(root: Path, settings: dict[str, object], name: str) -> list[Path]:
+    """Folders that data.yaml names for a split, one or a list, as far as they are there."""
+    value = settings.get(name)
+    found = []
+    for text in value if isinstance(value, list) else [value]:
+        # A path in data.yaml is often somebody else's: only its part inside the data set is used.
+        words = re.split(r"[\\/]", text) if isinstance(text, str) else []
+        parts = [word for word in words if word not in ("", ".", "..")]
+        places = (root.joinpath(*parts[start:]) for start in range(len(parts)))
+        found += [place for place in places if place.is_dir()][:1]
+    return found
 
 
 def _label_file(root: Path, image: Path) -> Path:

@@ -35,7 +35,7 @@ def coco_figures(truth: LabelledSet, detections: Sequence[Detections]) -> tuple[
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError:
-        raise missing_extra("faster-coco-eval", "train") from None
+        raise missing_extra("faster-coco-eval", "eval") from None
     results = _results(truth, detections)
     counts = np.bincount(
         np.concatenate([np.zeros(0, np.int64), *(s.labels[~(s.difficult | s.crowd)] for s in truth.samples)]),

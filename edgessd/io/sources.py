@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -15,10 +14,6 @@ from edgessd.io.formats import SUFFIXES
 from edgessd.io.local import is_pattern, local_path, matching_files
 
 Source: TypeAlias = str | os.PathLike[str]
-
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv", ".mjpeg")
-)
 
 
 def expand(sources: Source | Iterable[Source]) -> list[str | Path]:
@@ -71,19 +66,3 @@ def _expand_one(source: Source) -> list[str | Path]:
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def is_video(source: Source) -> bool:
-    """Whether a path or address names a video, by its suffix (or a stream, by its scheme, such as rtsp)."""
-    text = local_path(os.fspath(source))
-    scheme = url_scheme(text)
-    if scheme in ("http", "https"):
-        text = urllib.parse.urlsplit(text).path
-    elif scheme is not None:
-        return is_stream(text)
-    return Path(text).suffix.lower() in VIDEO_SUFFIXES
-
-
-def is_stream(source: Source) -> bool:
-    """Whether an address is of a kind that is always live: rtsp, rtmp, udp, tcp, srt or mms."""
-    return url_scheme(os.fspath(source)) in ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "srt", "mms")

@@ -16,5 +16,6 @@ from edgessd.options.declare import Field as Field
 from edgessd.options.declare import Option as Option
 from edgessd.options.declare import check as check
 from edgessd.options.declare import describe as describe
+from edgessd.options.toml import located as located
 from edgessd.options.toml import read_toml as read_toml
 from edgessd.options.toml import to_toml as to_toml

@@ -26,7 +26,8 @@ class Option:
     metavar: what the help writes for the value. env: the environment variable that gives it. secret: it is never
     printed. address: of a login in it only the rest is printed. commas: the command line takes the list as one word.
     argument: the command line takes the list without the option's name. file: a text that names a file; a relative
-    one in a TOML file counts from that file's folder: `always`, or `there` where something of that name lies there.
+    one in a TOML file counts from that file's folder: `always`, or `there` where something of that name lies there
+    (`sum`: several of them, joined by `+`).
     """
 
     help: str
@@ -38,7 +39,7 @@ class Option:
     address: bool = False
     commas: bool = False
     argument: bool = False
-    file: Literal["always", "there"] | None = None
+    file: Literal["always", "there", "sum"] | None = None
 
     def below(self, panel: str) -> Option:
         """The same, below this heading."""

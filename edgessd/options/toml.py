@@ -30,8 +30,14 @@ def read_toml(path: Path, struct: type[Struct]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in _load(path, name).items():
         field = find(struct, key, name)
-        values[field.attribute] = _located(field, check(field, value, f"{name}: {key}"), path.absolute().parent)
-    return values
+        values[field.attribute] = check(field, value, f"{name}: {key}")
+    return located(struct, values, path.absolute().parent)
+
+
+def located(struct: type[Struct], values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the values with relative paths in them put behind the folder; see `Option.file`."""
+    fields = {field.attribute: field for field in describe(struct)}
+    return {name: _located(fields[name], value, folder) for name, value in values.items()}
 
 
 def _load(path: Path, name: str) -> dict[str, Any]:
@@ -49,7 +55,6 @@ def _load(path: Path, name: str) -> dict[str, Any]:
 
 
 def _located(field: Field, value: Any, folder: Path) -> Any:
-    """The value with a relative path in it put behind the folder."""
     if isinstance(value, Path):
         return folder / value.expanduser()
     if isinstance(value, list | tuple) and field.option.file is not None:
@@ -60,6 +65,8 @@ def _located(field: Field, value: Any, folder: Path) -> Any:
 
 
 def _located_text(field: Field, text: str, folder: Path) -> str:
+    if field.option.file == "sum" and "+" in text:
+        return "+".join(_located_text(field, part, folder) for part in text.split("+"))
     there = os.path.join(folder, os.path.expanduser(text))  # noqa: PTH111, PTH118 (`Path` takes // out of an address)
     if field.option.file == "always":
         return text if text in ("", "-") else there
@@ -70,7 +77,7 @@ def _located_text(field: Field, text: str, folder: Path) -> str:
 def to_toml(struct: type[Struct], values: Mapping[str, Any], heading: str) -> str:
     """Return a TOML file with every option of a struct: its help as a comment, and its value.
 
-    values: attribute to value. What has none, or only its default None, stands there as a comment, as does a secret.
+    values: attribute to value. What has none, or only its default None, is commented out, as is a secret.
     """
     lines, panel = [f"# {line}" for line in heading.splitlines()], None
     for field in describe(struct):
@@ -78,7 +85,7 @@ def to_toml(struct: type[Struct], values: Mapping[str, Any], heading: str) -> st
             panel = field.option.panel
             lines += ["", f"# --- {panel} ---"]
         value = values.get(field.attribute, field.default)
-        lines += ["", *(f"# {line}" for line in _help(field)), _line(field, value)]
+        lines += [*(f"# {line}" for line in _help(field)), _line(field, value)]
     return "\n".join(lines) + "\n"
 
 
@@ -94,11 +101,11 @@ def _help(field: Field) -> list[str]:
 
 def _line(field: Field, value: Any) -> str:
     if value is None or value is NO_DEFAULT:
-        return f"# {field.key} = {_example(field)}"
+        return f"#{field.key} = {_example(field)}"
     if field.option.secret:
-        return f'# {field.key} = "..."  # given, not shown'
+        return f'#{field.key} = "..."  # given, not shown'
     if field.option.address and (shown := masked_properties(shown_address(str(value)))) != str(value):
-        return f"# {field.key} = {_literal(shown)}  # without its login"
+        return f"#{field.key} = {_literal(shown)}  # without its login"
     return f"{field.key} = {_literal(value)}"
 
 

@@ -30,10 +30,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from edgessd._signals import Stop, stop_on_signals
+from edgessd.classes.class_map import ClassMap
 from edgessd.datasets import LabelledSet
 from edgessd.errors import InputError, ModelError, OptionError
 from edgessd.evaluation.distance import Distance, distance
 from edgessd.io.files import atomic_write, make_folder
+from edgessd.io.targets import keep_sources
 from edgessd.models.checkpoint import load_checkpoint
 from edgessd.models.runtime import TorchRuntime
 from edgessd.models.ssd import SSD
@@ -335,7 +337,7 @@ class _Run:
         if not config.data:
             return None, None
         train, truth = load_sets(self._train_config())
-        if train.classes != self.float_spec.classes:
+        if ClassMap(train.classes, self.float_spec.classes).table.tolist() != [*range(len(self.float_spec.classes))]:
             raise OptionError(
                 f"the classes of {config.data} ({', '.join(train.classes[:5])}, ...) are not the checkpoint's "
                 f"({', '.join(self.float_spec.classes[:5])}, ...): train on these first"
@@ -382,6 +384,9 @@ class _Run:
         make_folder(self.out)
         if not resume and (self.out / STATE).exists():
             raise OptionError(f"{self.out} holds a run already: continue it with --resume, or name another --out")
+        if not resume:
+            results = [self.out / name for name in ("best.safetensors", "last.safetensors")]
+            keep_sources(results, [self.config.init, self.config.teacher])
 
     def _save_state(self) -> None:
         tensors = {}

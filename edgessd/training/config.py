@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from edgessd.errors import OptionError
+from edgessd.options import Option, located, to_toml
 from edgessd.training.augment import Augmentation, Probability, preset
 from edgessd.training.loss import LossKind
 from edgessd.training.scales import parse_sizes
@@ -58,17 +60,17 @@ class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         progress: show a bar.
     """
 
-    data: str
-    out: str
-    split: str | None = None
-    val_split: str | None = None
-    val_data: str | None = None
+    data: Annotated[str, Option("Data set.", file="sum")]
+    out: Annotated[str, Option("Folder of the run.", file="always")]
+    split: Annotated[str | None, Option("", file="there")] = None
+    val_split: Annotated[str | None, Option("", file="there")] = None
+    val_data: Annotated[str | None, Option("", file="sum")] = None
     classes: tuple[str, ...] = ()
     class_agnostic: bool = False
     difficult: Literal["ignore", "train"] = "ignore"
     max_failed: Probability = 0.05
 
-    init: str = ""
+    init: Annotated[str, Option("", file="there")] = ""
     head: str = ""
     backbone: str = ""
     backbone_options: dict[str, str | int | float | bool | tuple[int, ...]] = msgspec.field(default_factory=dict)
@@ -106,8 +108,8 @@ class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     crop: Probability | None = None
     flip: Probability | None = None
 
-    teacher: str = ""
-    unlabelled: str = ""
+    teacher: Annotated[str, Option("", file="there")] = ""
+    unlabelled: Annotated[str, Option("", file="there")] = ""
     unlabelled_batch: Natural | None = None
     distill_weight: Weight = 1.0
 
@@ -161,9 +163,19 @@ def make_config(**values: Any) -> TrainConfig:
     return config
 
 
+def to_file(config: TrainConfig) -> str:
+    """Return the config as a TOML file for `edgessd train --config`; its paths are absolute."""
+    return to_toml(TrainConfig, _located(config), "This run, for `edgessd train --config FILE --out ANOTHER`.")
+
+
+def _located(config: TrainConfig) -> dict[str, Any]:
+    """The values by name, paths absolute."""
+    return located(TrainConfig, msgspec.structs.asdict(config), Path.cwd())
+
+
 def differences(saved: TrainConfig, given: TrainConfig) -> list[str]:
     """Return `name: saved -> given` for every setting that a continued run may not change."""
-    old, new = msgspec.to_builtins(saved), msgspec.to_builtins(given)
+    old, new = _located(saved), _located(given)
     return [
         f"{name}: {old[name]} -> {new[name]}" for name in old if name not in FREE_ON_RESUME and old[name] != new[name]
     ]

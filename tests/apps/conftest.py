@@ -23,15 +23,15 @@ def make_result():
     """A function that makes a Result: objects (class name, score, (x1, y1, x2, y2) in pixels, id or None)."""
     classes = ("person", "dog", "car")
 
-    def make(index=0, objects=(), *, fps=10.0, size=(100, 100), stamp=None, value=90):
+    def make(index=0, objects=(), *, fps=10.0, size=(100, 100), time=None, wall=None, value=90):
         boxes = np.array([each[2] for each in objects], np.float32).reshape(-1, 4)
         scores = np.array([each[1] for each in objects], np.float32)
         labels = np.array([classes.index(each[0]) for each in objects], np.int64)
         image = np.full((size[1], size[0], 3), value, np.uint8)
-        moment = index / fps if stamp is None else stamp
+        moment = index / fps if time is None else time
         timings = {"preprocess": 1.0, "run": 2.0, "postprocess": 3.0}
         found = Detections(boxes, scores, labels, classes, size, timings)
         ids = [each[3] for each in objects] if objects and len(objects[0]) > 3 else []
-        return Result(Frame(index, image, 1.0, moment, moment), found, ids, timings={"capture": 1.0, **timings})
+        return Result(Frame(index, image, 1.0, moment, moment, wall), found, ids, timings={"capture": 1.0, **timings})
 
     return make

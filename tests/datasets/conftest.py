@@ -70,5 +70,4 @@ class Make:
 
 @pytest.fixture
 def make(tmp_path):
-    pytest.importorskip("defusedxml")
     return Make(tmp_path)

@@ -204,6 +204,16 @@ def test_the_repaired_copy_of_voc_has_no_such_faults(make, tmp_path):
     assert {path: path.read_bytes() for path in root.rglob("*.xml")} == before
 
 
+def test_the_repaired_copy_of_coco_keeps_its_category_ids(make, tmp_path):
+    box = [1, 1, 9, 9]
+    coco = make.coco({"a": [("cat", box), ("dog", box), ("kat", box)]}, "coco")  # 5, 7, 9
+    repair(checkup(coco), tmp_path / "out", [coco], {"kat": "cat"})
+    assert load_dataset(tmp_path / "out").category_ids == (5, 7)
+    repair(checkup(coco), tmp_path / "other", [coco], {"cat": "kat"})
+    kept = load_dataset(tmp_path / "other")
+    assert (kept.classes, kept.category_ids) == (("dog", "kat"), (7, 9))
+
+
 def test_the_repaired_copies_of_coco_and_yolo_keep_their_format(make, tmp_path):
     coco = make.coco({"a": [("cat", [1, 1, 0, 9]), ("cat", [50, 1, 30, 9])]}, "coco")
     repair(checkup(coco), tmp_path / "out1", [coco])
@@ -238,7 +248,6 @@ def test_the_copy_needs_a_folder_of_its_own(make, tmp_path):
 
 
 def test_bccd_s_real_faults_are_found(shared):
-    pytest.importorskip("defusedxml")
     found = checkup(shared / "data" / "bccd")
     assert Counter(problem.kind for problem in found.problems) == {"empty": 2, "duplicate-box": 7, "odd-size": 3}
     assert {p.file.stem[-5:] for p in found.of_kind("empty")} == {"00338", "00343"}

@@ -5,6 +5,7 @@ import pytest
 
 from edgessd.datasets import load_dataset
 from edgessd.datasets.split import fraction
+from edgessd.datasets.yaml import read_yaml
 from edgessd.errors import InputError, OptionError
 
 CAT, DOG = ("cat", (1, 2, 10, 20)), ("dog", (5, 5, 30, 40))
@@ -94,6 +95,8 @@ def test_pictures_are_found_whatever_their_suffix(make, suffix):
         "names:\n- cat\n- dog # x",
         "nc: 2 # two\nnames: {0: cat, 1: 'dog'}",
         "names: [cat,\n  dog]",
+        "names: [cat, dog]\ntest:\ndownload: |\n  import os  # as it comes with many sets\n  names: [a, b]",
+        "names: [cat, dog]\ntest: ''\nval: null",
     ],
 )
 def test_data_yaml(make, yaml, listed):
@@ -287,6 +290,64 @@ def test_what_is_missing_is_said(make):
     (root / "Annotations/a.xml").unlink()
     with pytest.raises(InputError, match=r"a\.xml: there is no such annotation"):
         load_dataset(root, "train")
+
+
+def test_every_folder_that_data_yaml_lists_is_read(make):
+    root = make.yolo({"a": "0 0.5 0.5 1 1"}, split="one")
+    make.yolo({"b": "1 0.5 0.5 1 1"}, split="two")
+    (root / "data.yaml").write_text("train: [images/one, images/two]\nval: images/none\nnames: [cat, dog]\n")
+    for split in ("train", None):
+        assert [sample.image.stem for sample in load_dataset(root, split).samples] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("names: &a [cat]\nother: *a\n", "line 2: aliases"),
+        ("names: [cat]\nnc: 1\nnames: [dog]\n", "line 3: 'names' stands here twice"),
+        ("names: {0: cat, 0: dog}\n", "line 1: '0' stands here twice"),
+        ("names: [cat\n", "line 2: "),
+        ("- cat\n- dog\n", "must hold `key: value`"),
+        ("cat\n", "must hold `key: value`"),
+        ("names: " + "[" * 5000 + "\n", "nested too deep"),
+        ("# " + "x" * 300_000 + "\n", "larger than 256 kB"),
+        ("a: 1\n---\nb: 2\n", "line 2: "),
+        ("names: [cat]\n\x07", "not allowed"),
+    ],
+)
+def test_data_yaml_of_strangers(tmp_path, text, match):
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(InputError, match=match) as caught:
+        read_yaml(tmp_path / "data.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tag_of_data_yaml_makes_no_object(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: !!python/object/apply:os.system [exit 1]\n")
+    assert read_yaml(tmp_path / "data.yaml") == {"names": ["exit 1"]}
+
+
+def test_values_of_data_yaml_stay_text(tmp_path):
+    (tmp_path / "data.yaml").write_bytes(b"\xef\xbb\xbfnames: [no, 007, null, 1.50, 'yes']\r\nnc: 5\r\n")
+    assert read_yaml(tmp_path / "data.yaml") == {"names": ["no", "007", "null", "1.50", "yes"], "nc": "5"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<!DOCTYPE a [<!ENTITY x "y">]><annotation>&x;</annotation>',
+        '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>',
+        "<annotation>",
+        "",
+        '<?xml version="1.0" encoding="klingon"?><annotation/>',
+    ],
+)
+def test_annotations_of_strangers_are_one_line(make, text):
+    root = make.voc({"a": [CAT]})
+    (root / "Annotations" / "a.xml").write_text(text)
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        load_dataset(root)
+    assert "\n" not in str(caught.value)
 
 
 # Classes and their ids.

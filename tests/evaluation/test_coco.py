@@ -75,7 +75,6 @@ def test_missing_pictures_and_files_are_named(labelled):
 
 
 def test_voc_corners_are_one_based_and_inclusive(tmp_path):
-    pytest.importorskip("defusedxml")
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "ImageSets/Main/val.txt").write_text("x\n")

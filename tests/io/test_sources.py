@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from edgessd.errors import InputError
-from edgessd.io.sources import expand, is_stream, is_video
+from edgessd.io.sources import expand
+from edgessd.io.video import is_stream, is_video
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def write_plot(report: Report, path: Path) -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise missing_extra("matplotlib", "train") from None
+        raise missing_extra("matplotlib", "eval") from None
     figure = accuracy_sheet(report) or stage_sheet(report)
     if figure is None:
         raise InputError("no combination was measured: there is nothing to plot")

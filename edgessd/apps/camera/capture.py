@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from edgessd.apps.camera.channel import Channel, Empty, Ended
-from edgessd.apps.camera.sources import FrameSource
+from edgessd.apps.camera.frame_source import FrameSource
 from edgessd.apps.camera.worker import give_way
 from edgessd.io.images import Image
 
@@ -25,15 +25,17 @@ class Frame:
     """One frame.
 
     index: its number in the source, from 0. image: uint8 [H, W, 3] BGR. capture_ms: milliseconds it took to read.
-    time: `time.perf_counter()` when it was there. stamp: seconds on the source's own clock: since the beginning
-    of a file; of a live source, since 1970.
+    time: seconds on the source's clock, which never goes back: since the beginning of a file; of a live source, on
+    `time.perf_counter()`. Whatever lasts is measured on it. arrived: `time.perf_counter()` when it was there.
+    wall: date and time of day of a live source, in seconds since 1970, for people only; None for a file.
     """
 
     index: int
     image: Image
     capture_ms: float
     time: float
-    stamp: float
+    arrived: float
+    wall: float | None = None
 
 
 class Capture:
@@ -129,8 +131,8 @@ class Capture:
         index = -1
         while not self._closing.is_set():
             started = time.perf_counter()
-            image = next(frames, None)
-            if image is None:
+            frame = next(frames, None)
+            if frame is None:
                 return
             now = time.perf_counter()
             self._last = time.monotonic()
@@ -143,7 +145,7 @@ class Capture:
                 self._closing.wait(max(0.0, due - self._last))
                 # A frame that comes a little late does not make all later ones late; a long pause is not made up for.
                 due = max(due, self._last - 1 / self.max_fps) + 1 / self.max_fps
-            stamp = time.time() if live else index / self.source.fps
-            there = now if live else time.perf_counter()  # a file's frame is taken when it is its turn
-            if not self._channel.put(Frame(index, image, (now - started) * 1e3, there, stamp)):
+            arrived = now if live else time.perf_counter()  # a file's frame is taken when it is its turn
+            wall = time.time() if live else None
+            if not self._channel.put(Frame(index, frame.image, (now - started) * 1e3, frame.time, arrived, wall)):
                 return

@@ -85,7 +85,7 @@ class Counters:
         boxes = result.detections.boxes
         feet = [((x1 + x2) / 2 / width, y2 / height) for x1, _, x2, y2 in boxes.tolist()]
         ids = list(result.ids) or [None] * len(feet)
-        now = result.frame.stamp
+        now = result.frame.time
         for shape in self.shapes:
             count = self._counts[shape.name]
             if not shape.is_line:
@@ -95,7 +95,7 @@ class Counters:
                     self._cross(shape, count, foot, number, now)
                 else:
                     self._enter(shape, count, foot, number, now)
-        for key in [key for key, (_, _, seen) in self._last.items() if not 0 <= now - seen < _FORGET]:
+        for key in [key for key, (_, _, seen) in self._last.items() if now - seen >= _FORGET]:
             del self._last[key]
         result.counts = {name: dict(count) for name, count in self._counts.items()}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from edgessd.apps.camera.models import RUNTIMES
+from edgessd.classes.class_map import ClassMap
 from edgessd.detector import Detector
 from edgessd.errors import EdgeSSDError, OptionError, printable
 from edgessd.io.images import Image
@@ -155,7 +156,7 @@ class Engine:
         with self._lock:
             old, chosen = self._detector, self._chosen
             if chosen is not None:
-                chosen = tuple(name for name in chosen if name in new.spec.classes) or None
+                chosen = tuple(name for _, name in ClassMap(chosen, new.spec.classes).pairs) or None
             try:
                 new = _like(new, old.thresholds.score_threshold, chosen)
             except OptionError:  # a threshold that is baked in

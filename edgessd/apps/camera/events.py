@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from edgessd.apps.camera.frame_log import told_time
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.worker import Worker
 from edgessd.errors import printable
@@ -37,26 +37,26 @@ class Event:
 class Watch:
     """Decides what is an event: a class is there that was not seen for `cooldown` seconds before.
 
-    classes: those that are watched. live: how the time of a frame is told.
+    classes: those that are watched.
     """
 
-    def __init__(self, classes: Sequence[str], *, cooldown: float, source: str, live: bool) -> None:
-        self._classes, self._cooldown, self._source, self._live = classes, cooldown, source, live
-        self._seen: dict[str, float] = {}  # class: stamp of the frame that had it last
+    def __init__(self, classes: Sequence[str], *, cooldown: float, source: str) -> None:
+        self._classes, self._cooldown, self._source = classes, cooldown, source
+        self._seen: dict[str, float] = {}  # class: time of the frame that had it last
 
     def look(self, result: Result, model: str) -> list[Event]:
         """Return the events of one frame."""
-        events, stamp = [], result.frame.stamp
+        events, now = [], result.frame.time
         for name in self._classes:
             found = [each for each in result.detections if each.name == name]
             if not found:
                 continue
             last = self._seen.get(name)
-            self._seen[name] = stamp
-            if last is not None and 0 <= stamp - last < self._cooldown:
+            self._seen[name] = now
+            if last is not None and now - last < self._cooldown:
                 continue
             best = found[0]
-            when = datetime.fromtimestamp(stamp, UTC).isoformat(timespec="milliseconds") if self._live else stamp
+            when = told_time(result.frame)
             box = tuple(round(value, 1) for value in best.box)
             events.append(
                 Event(name, round(best.score, 4), box, len(found), result.frame.index, when, self._source, model)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ class Action(Protocol):
 class EventOutput:
     """An output that starts the actions of each event. A slow or failing action costs events, never frames.
 
-    triggers: called at once with the stamp of the frame (clip recording). model: the name of the model that runs.
+    triggers: called at once (clip recording). model: the name of the model that runs.
     """
 
     pictures = False
@@ -90,7 +90,7 @@ class EventOutput:
         actions: Sequence[Action],
         *,
         model: Callable[[], str],
-        triggers: Sequence[Callable[[Event, float], None]] = (),
+        triggers: Sequence[Callable[[Event], None]] = (),
     ) -> None:
         self.events = 0
         self.failures: dict[str, int] = {}
@@ -115,7 +115,7 @@ class EventOutput:
         for event in self._watch.look(result, self._model()):
             self.events += 1
             for trigger in self._triggers:
-                trigger(event, result.frame.stamp)
+                trigger(event)
             for _, worker in self._workers:
                 worker.put(asdict(event))
 

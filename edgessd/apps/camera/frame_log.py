@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from edgessd.apps.camera.capture import Frame
 from edgessd.apps.camera.pipeline import Result
 from edgessd.apps.camera.worker import Worker
 from edgessd.errors import InputError, OptionError
@@ -42,7 +43,7 @@ class FrameLog:
     pictures = False
 
     def __init__(self, write: Callable[[dict[str, Any]], None], finish: Callable[[], None], *, live: bool) -> None:
-        self._finish, self._live = finish, live
+        self._finish = finish
         self._worker = Worker("log", write, size=_QUEUE, lossy=live)
 
     @property
@@ -52,7 +53,7 @@ class FrameLog:
 
     def add(self, result: Result, picture: Image) -> None:
         """Write the entry of one frame."""
-        self._worker.put(frame_entry(result, live=self._live))
+        self._worker.put(frame_entry(result))
 
     def idle(self, picture: Image | None) -> None:
         """Nothing to write."""
@@ -65,7 +66,7 @@ class FrameLog:
             self._finish()
 
 
-def frame_entry(result: Result, *, live: bool = False) -> dict[str, Any]:
+def frame_entry(result: Result) -> dict[str, Any]:
     """Return plain values of one frame: index, time, objects (with `id` where tracked), counts, milliseconds.
 
     A log for reading, of many frames: scores have four digits behind the point and boxes two.
@@ -82,16 +83,22 @@ def frame_entry(result: Result, *, live: bool = False) -> dict[str, Any]:
     ]
     for each, number in zip(objects, result.ids, strict=False):
         each["id"] = number
-    stamp = result.frame.stamp
     entry: dict[str, Any] = {
         "index": result.frame.index,
-        "time": datetime.fromtimestamp(stamp, UTC).isoformat(timespec="milliseconds") if live else round(stamp, 4),
+        "time": told_time(result.frame),
         "objects": objects,
         "milliseconds": {stage: round(value, 3) for stage, value in result.timings.items()},
     }
     if result.counts:
         entry["counts"] = {name: dict(count) for name, count in result.counts.items()}
     return entry
+
+
+def told_time(frame: Frame) -> str | float:
+    """Return when a frame was, for people: date and time of day in UTC, in a file seconds since its beginning."""
+    if frame.wall is None:
+        return round(frame.time, 4)
+    return datetime.fromtimestamp(frame.wall, UTC).isoformat(timespec="milliseconds")
 
 
 def json_lines(target: str, *, live: bool) -> FrameLog:

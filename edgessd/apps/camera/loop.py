@@ -43,7 +43,7 @@ def run_camera(
             _idle(working, view.idle() if again else None, failures, control)
         else:
             _show(result, view, working, failures, control)
-            age = (time.perf_counter() - result.frame.time) * 1e3
+            age = (time.perf_counter() - result.frame.arrived) * 1e3
             recorder.add(result.detections, result.timings, age, result.counts)
             told, shown = None, time.monotonic()
             if recorder.frames == max_frames:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,6 @@ from edgessd.io.images import Image
 from edgessd.io.video import VideoWriter
 
 _TITLE = "edgessd camera"
-_MAX_GAP = 250
 _QUEUE = 4  # annotated pictures that wait for the encoder
 _RESERVE = 16 << 20  # bytes that must be free on the disk for a video to go on and be finished
 
@@ -42,20 +42,17 @@ class Output(Protocol):
 
 
 class VideoOutput:
-    """Writes a video file of `fps` frames per second, in a thread.
+    """Writes a video file with the times of its frames, in a thread.
 
-    live: keep the pace of the clock, by repeating a frame until the next one was captured, and lose frames rather
-    than wait for a slow disk; otherwise every frame is written once. When the disk is nearly full, the video is
-    finished with what it has, and InputError raised.
+    fps: nominal frames per second. pixel_aspect: width of a pixel by its height. live: lose frames rather than wait
+    for a slow disk. When the disk is nearly full, the video is finished with what it has, and InputError raised.
     """
 
     pictures = True
 
-    def __init__(self, path: Path, *, fps: float, live: bool) -> None:
-        self._path, self._fps, self._live = path, fps, live
+    def __init__(self, path: Path, *, fps: float, live: bool, pixel_aspect: Fraction = Fraction(1)) -> None:
+        self._path, self._fps, self._pixel_aspect = path, fps, pixel_aspect
         self._writer: VideoWriter | None = None
-        self._begin = 0.0
-        self._last: Image | None = None
         self._worker: Worker[tuple[float, Image]] = Worker("video", self._write, size=_QUEUE, lossy=live)
 
     def add(self, result: Result, picture: Image) -> None:
@@ -69,21 +66,13 @@ class VideoOutput:
         time, picture = item
         if self._writer is None:
             size = (picture.shape[1], picture.shape[0])
-            self._writer = VideoWriter(self._path, fps=self._fps, size=size)
-            self._begin = time
+            self._writer = VideoWriter(self._path, fps=self._fps, size=size, pixel_aspect=self._pixel_aspect)
         if self._writer.count % 10 == 0 and shutil.disk_usage(self._path.parent).free < _RESERVE:
             self._writer.close()
             raise InputError(
                 f"{printable(self._path)}: the disk is nearly full: the video ends after {self._writer.count} frames"
             )
-        if self._live and self._last is not None:
-            due = round((time - self._begin) * self._fps)
-            for _ in range(min(due - self._writer.count, _MAX_GAP)):
-                self._writer.write(self._last)
-            if self._writer.count > due:
-                return  # the camera is faster than the video
-        self._writer.write(picture)
-        self._last = picture if self._live else None
+        self._writer.write(picture, time)
 
     def close(self) -> None:
         """Write what waits and finish the file."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from edgessd.errors import DependencyError, InputError
-from edgessd.io.images import Image
+from edgessd.io.video import VideoFrame
 
 _SIZE = (640, 480)
 
@@ -19,6 +21,7 @@ class PicameraSource:
     live = True
     fps = 30.0
     frame_count: int | None = None
+    pixel_aspect = Fraction(1)
     trouble: str | None = None
 
     def __init__(self, number: int = 0, size: tuple[int, int] | None = None) -> None:
@@ -43,13 +46,13 @@ class PicameraSource:
                 "that no other program uses it"
             ) from None
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         while True:
             try:
                 frame = self._camera.capture_array()
             except (RuntimeError, OSError) as error:
                 raise InputError(f"{self.name}: no more frames ({error}): check the cable") from None
-            yield np.ascontiguousarray(frame[:, :, :3], dtype=np.uint8)
+            yield VideoFrame(np.ascontiguousarray(frame[:, :, :3], dtype=np.uint8), time.perf_counter())
 
     def interrupt(self) -> None:
         """Nothing waits for long."""

@@ -18,17 +18,16 @@ class Presence:
         self.present = dict.fromkeys(classes, False)
         self.counts = dict.fromkeys(classes, 0)
         self._hold = hold
-        self._seen: dict[str, float] = {}  # class: stamp of the frame that had it last
+        self._seen: dict[str, float] = {}  # class: time of the frame that had it last
 
     def look(self, result: Result) -> list[str]:
         """Take one frame; return the classes that appeared in it."""
-        appeared, stamp, names = [], result.frame.stamp, result.detections.names
+        appeared, now, names = [], result.frame.time, result.detections.names
         for name in self.present:
             self.counts[name] = names.count(name)
             if self.counts[name]:
-                self._seen[name] = stamp
-            # A clock that was set back ends the hold.
-            there = name in self._seen and (self.counts[name] > 0 or 0 <= stamp - self._seen[name] < self._hold)
+                self._seen[name] = now
+            there = name in self._seen and (self.counts[name] > 0 or now - self._seen[name] < self._hold)
             if there and not self.present[name]:
                 appeared.append(name)
             self.present[name] = there

@@ -6,9 +6,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from edgessd.apps.camera.sources import FrameSource
+from edgessd.apps.camera.frame_source import FrameSource
 from edgessd.errors import EdgeSSDError
-from edgessd.io.images import Image
+from edgessd.io.video import VideoFrame
 
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each attempt; the last one repeats
 
@@ -25,24 +25,24 @@ class Reconnecting:
         self._open, self._retries = open_again, retries
         self._source: FrameSource | None = open_again()
         self.name, self.live, self.fps = self._source.name, self._source.live, self._source.fps
-        self.frame_count = self._source.frame_count
+        self.frame_count, self.pixel_aspect = self._source.frame_count, self._source.pixel_aspect
         self.trouble: str | None = None
         self.reconnects = 0
         self._ending = threading.Event()
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         seen, attempt = False, 0
         while not self._ending.is_set():
             try:
                 if self._source is None:
                     self._source = self._open()
-                for image in self._source:
+                for frame in self._source:
                     if self.trouble is not None:
                         self._say("is back")
                         self.trouble = None
                         self.reconnects += 1
                     seen, attempt = True, 0
-                    yield image
+                    yield frame
                 return
             except EdgeSSDError:
                 if self._ending.is_set():

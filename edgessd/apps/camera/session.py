@@ -20,6 +20,7 @@ from edgessd.apps.camera.drawing import open_drawing
 from edgessd.apps.camera.engine import Engine
 from edgessd.apps.camera.events import Action, EventOutput, Watch
 from edgessd.apps.camera.frame_log import FrameLog, JsonDocument, csv_lines, json_lines
+from edgessd.apps.camera.frame_source import FrameSource
 from edgessd.apps.camera.home_output import HomeAssistantOutput
 from edgessd.apps.camera.loop import run_camera
 from edgessd.apps.camera.models import choices, runtimes_of
@@ -29,7 +30,7 @@ from edgessd.apps.camera.pipeline import Follower, Pipeline
 from edgessd.apps.camera.reconnect import Reconnecting
 from edgessd.apps.camera.recorder import Recorder
 from edgessd.apps.camera.settings import Settings
-from edgessd.apps.camera.sources import FrameSource, open_source
+from edgessd.apps.camera.sources import open_source
 from edgessd.apps.camera.tracking import Tracker
 from edgessd.apps.camera.view import View
 from edgessd.apps.camera.window import why_no_window
@@ -107,9 +108,14 @@ class Session:
         clips = None
         if settings.clips is not None:
             clips = ClipOutput(
-                settings.clips, fps=self.fps, before=settings.clip_before, after=settings.clip_after, live=live
+                settings.clips,
+                fps=self.fps,
+                before=settings.clip_before,
+                after=settings.clip_after,
+                live=live,
+                pixel_aspect=self.source.pixel_aspect,
             )
-        watch = Watch(watched, cooldown=settings.cooldown, source=self.source.name, live=live)
+        watch = Watch(watched, cooldown=settings.cooldown, source=self.source.name)
         triggers = [clips.trigger] if clips is not None else []
         self.events = EventOutput(watch, actions, model=lambda: self.engine.info.title, triggers=triggers)
         self.outputs.append(self.events)  # before the clips: they are told of a frame's event before they get it
@@ -145,7 +151,8 @@ class Session:
         if settings.csv_file is not None:
             self.outputs.append(csv_lines(settings.csv_file, live=live))
         if settings.output is not None:
-            self.outputs.append(VideoOutput(settings.output, fps=self.fps, live=live))
+            aspect = self.source.pixel_aspect
+            self.outputs.append(VideoOutput(settings.output, fps=self.fps, live=live, pixel_aspect=aspect))
 
     def add_screens(self, address: WebAddress | None) -> None:
         """Add window and web view. By default there is a window where one can be, unless a web view is asked for."""

@@ -7,47 +7,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
-from edgessd._cv2 import cv2
 from edgessd.apps.camera import demo
-from edgessd.errors import DependencyError, EdgeSSDError, InputError
+from edgessd.apps.camera.frame_source import FrameSource, PlainSource, Size
+from edgessd.apps.camera.live import open_camera, open_pipeline, open_stream
+from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.address import shown_source, url_scheme
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
-from edgessd.io.images import Image, load_image
-from edgessd.io.sources import expand, is_video
-from edgessd.io.video import VideoFile, open_capture, usable_fps
-from edgessd.masking import masked_properties
+from edgessd.io.images import load_image
+from edgessd.io.local import local_path
+from edgessd.io.sources import expand
+from edgessd.io.video import VideoFile, VideoFrame, is_video
+from edgessd.io.video.types import resized
 
-Size = tuple[int, int]
 _FOLDER_FPS = 5.0  # of a video made of the pictures of a folder
-
-
-class FrameSource(Protocol):
-    """Something that yields frames.
-
-    name: for messages. live: whether frames that nobody takes are lost (a camera) or wait (a file).
-    fps: nominal frames per second. frame_count: as announced, None where unknown.
-    trouble: what is wrong just now, in a few words.
-    """
-
-    name: str
-    live: bool
-    fps: float
-    frame_count: int | None
-    trouble: str | None
-
-    def __iter__(self) -> Iterator[Image]:
-        """Yield frames, uint8 [H, W, 3] BGR. Raises InputError when they end before their time."""
-
-    def interrupt(self) -> None:
-        """End a wait of the iterating thread early, where that is possible; called by another thread."""
-
-    def close(self) -> None:
-        """Free the device or file; a second call does nothing."""
 
 
 def open_source(source: str, *, timeout: float = 10.0, size: Size | None = None, loop: bool = False) -> FrameSource:
@@ -59,6 +35,7 @@ def open_source(source: str, *, timeout: float = 10.0, size: Size | None = None,
     timeout: seconds for an address to answer. size: (width, height); a camera is asked for it, other frames are
     resized. loop: begin again at the end of a file. Raises InputError that says what to try.
     """
+    source = local_path(source)
     opened = _open(source, timeout, size)
     if opened.live:
         return opened
@@ -77,12 +54,12 @@ def _open(source: str, timeout: float, size: Size | None) -> FrameSource:
         return PicameraSource(int(pi.group(1) or 0), size)
     number = _camera_number(source)
     if number is not None:
-        return LiveSource(number, name=f"camera {number}", size=size)
+        return open_camera(number, size)
     if " ! " in source and not Path(source).exists():
-        return LiveSource(source, name=printable(masked_properties(source), 60), gstreamer=True)
+        return open_pipeline(source, size)
     if url_scheme(source) is not None and not (url_scheme(source) in ("http", "https") and is_video(source)):
-        return LiveSource(source, name=shown_source(source), timeout=timeout, size=size)
-    if _names_pictures(source):
+        return open_stream(source, timeout, size)
+    if _names_pictures(source) and not is_video(source):
         return PictureSource(source, size)
     return FileSource(VideoFile(source, timeout=timeout), size)
 
@@ -100,47 +77,27 @@ def _names_pictures(source: str) -> bool:
     return Path(source).is_dir() or (not Path(source).exists() and any(letter in source for letter in "*?["))
 
 
-def resized(image: Image, size: Size | None) -> Image:
-    """Return the picture in `size` (width, height)."""
-    if size is None or image.shape[1::-1] == size:
-        return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-class _Plain:
-    """What most sources have in common."""
-
-    live = False
-    fps = 25.0
-    frame_count: int | None = None
-    trouble: str | None = None
-
-    def interrupt(self) -> None:
-        """Nothing waits for long."""
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
-class FileSource(_Plain):
+class FileSource(PlainSource):
     """Every frame of a video file."""
 
     def __init__(self, video: VideoFile, size: Size | None = None) -> None:
         self._video, self._size = video, size
         self.name = printable(video.source)
-        self.fps = video.fps
-        self.frame_count = video.frame_count
+        self.fps = video.info.fps
+        self.frame_count = video.info.frame_count
+        if size is None:
+            self.pixel_aspect = video.info.pixel_aspect
 
-    def __iter__(self) -> Iterator[Image]:
-        for image in self._video:
-            yield resized(image, self._size)
+    def __iter__(self) -> Iterator[VideoFrame]:
+        for image, seconds in self._video:
+            yield VideoFrame(resized(image, self._size), seconds)
 
     def close(self) -> None:
         """Close the file."""
         self._video.close()
 
 
-class PictureSource(_Plain):
+class PictureSource(PlainSource):
     """Every picture of a folder or a pattern; one that cannot be read is reported and left out."""
 
     fps = _FOLDER_FPS
@@ -153,7 +110,7 @@ class PictureSource(_Plain):
         self._pictures, self._size = pictures, size
         self.frame_count = len(pictures)
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         last: EdgeSSDError | None = None
         count = 0
         for path in self._pictures:
@@ -163,13 +120,13 @@ class PictureSource(_Plain):
                 last = error
                 print(f"left out: {error}", file=sys.stderr, flush=True)
                 continue
+            yield VideoFrame(resized(np.array(image, order="C"), self._size), count / self.fps)
             count += 1
-            yield resized(np.array(image, order="C"), self._size)
         if count == 0 and last is not None:
             raise last
 
 
-class DemoSource(_Plain):
+class DemoSource(PlainSource):
     """The demo clip."""
 
     name = "demo"
@@ -179,20 +136,25 @@ class DemoSource(_Plain):
     def __init__(self, size: Size | None = None) -> None:
         self._size = size
 
-    def __iter__(self) -> Iterator[Image]:
-        return demo.demo_clip(size=self._size or demo.SIZE)
+    def __iter__(self) -> Iterator[VideoFrame]:
+        for number, image in enumerate(demo.demo_clip(size=self._size or demo.SIZE)):
+            yield VideoFrame(image, number / self.fps)
 
 
-class Looping(_Plain):
-    """A file, again and again; frames count on."""
+class Looping(PlainSource):
+    """A file, again and again; frames and time go on."""
 
     def __init__(self, open_again: Callable[[], FrameSource], first: FrameSource) -> None:
         self._open, self._source = open_again, first
-        self.name, self.fps = first.name, first.fps
+        self.name, self.fps, self.pixel_aspect = first.name, first.fps, first.pixel_aspect
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[VideoFrame]:
+        begin = end = 0.0
         while True:
-            yield from self._source
+            for image, seconds in self._source:
+                yield VideoFrame(image, begin + seconds)
+                end = begin + seconds + 1 / self.fps
+            begin = end
             self._source.close()
             self._source = self._open()
 
@@ -201,7 +163,7 @@ class Looping(_Plain):
         self._source.close()
 
 
-class BrowserOnly(_Plain):
+class BrowserOnly(PlainSource):
     """No camera here: the web view's visitors bring theirs."""
 
     name = "browser"
@@ -211,84 +173,10 @@ class BrowserOnly(_Plain):
         self._ending = threading.Event()
         self.trouble = "waiting for the camera of a browser"
 
-    def __iter__(self) -> Iterator[Image]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         self._ending.wait()
         return iter(())
 
     def interrupt(self) -> None:
         """End the wait."""
         self._ending.set()
-
-
-class LiveSource(_Plain):
-    """A camera or a stream: endless, and its end is an error."""
-
-    live = True
-
-    def __init__(
-        self,
-        source: int | str,
-        *,
-        name: str,
-        timeout: float = 10.0,
-        size: Size | None = None,
-        gstreamer: bool = False,
-    ) -> None:
-        self.name = name
-        self._resize = size if isinstance(source, str) else None
-        self._capture = _gstreamer(str(source), name) if gstreamer else open_capture(source, timeout=timeout)
-        if not self._capture.isOpened():
-            self._capture.release()
-            raise InputError(_no_camera(name) if isinstance(source, int) else _no_stream(name, gstreamer))
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where the driver can: old frames are of no use
-        if size is not None and isinstance(source, int):
-            self._ask_for(size)
-        self.fps = usable_fps(self._capture.get(cv2.CAP_PROP_FPS))
-
-    def _ask_for(self, size: Size) -> None:
-        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-        got = tuple(round(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if got != size and min(got) > 0:
-            print(f"{self.name}: gives {got[0]}x{got[1]}, not {size[0]}x{size[1]}", file=sys.stderr)
-
-    def __iter__(self) -> Iterator[Image]:
-        count = 0
-        while True:
-            ok, frame = self._capture.read()
-            if not ok or frame is None:
-                break
-            count += 1
-            if frame.ndim == 2 or frame.shape[2] == 1:
-                frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
-            yield resized(frame.astype(np.uint8, copy=False), self._resize)
-        if count == 0:
-            raise InputError(f"{self.name}: opened, but sends no frames: is another program using it?")
-        raise InputError(f"{self.name}: no more frames after {count}: check the cable or the network and start again")
-
-    def close(self) -> None:
-        """Give the camera or the connection back."""
-        self._capture.release()
-
-
-def _gstreamer(pipeline: str, name: str) -> Any:
-    if not re.search(r"GStreamer:\s*YES", cv2.getBuildInformation()):
-        raise DependencyError(
-            f"{name}: this OpenCV was built without GStreamer (the wheels of pip are): use the system's own "
-            "(apt install python3-opencv), or give the number of the camera or the address of the stream"
-        )
-    return cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
-
-
-def _no_camera(name: str) -> str:
-    text = f"{name} cannot be opened: it is not plugged in, or another program uses it"
-    if sys.platform.startswith("linux"):
-        found = sorted(str(path) for path in Path("/dev").glob("video*"))
-        text += f" (found {', '.join(found)})" if found else " (there is no /dev/video* here)"
-    return f"{text}: try another number, a video file, or --source demo"
-
-
-def _no_stream(name: str, gstreamer: bool) -> str:
-    if gstreamer:
-        return f"{name}: this pipeline does not start: try it with gst-launch-1.0; it must end in ' ! appsink'"
-    return f"{name}: this stream cannot be opened: check address, login and network, or try it in a player such as VLC"

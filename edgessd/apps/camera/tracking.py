@@ -46,7 +46,7 @@ class Tracker:
                 class_id=found.labels,
                 data={"place": np.arange(len(found))},
             ),
-            timestamp=result.frame.stamp,
+            timestamp=result.frame.time,
         )
         for place, number in zip(tracked.data.get("place", ()), tracked.tracker_id, strict=True):
             if number >= 0:

@@ -25,7 +25,7 @@ def histograms(path: Path, checkup: Checkup, fit: PriorReport, priors: PriorSpec
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise missing_extra("matplotlib", "train") from None
+        raise missing_extra("matplotlib", "eval") from None
     figure = Figure(figsize=(15, 8.6), dpi=100, layout="constrained")
     axes = figure.subplots(2, 3)
     _classes(axes[0, 0], checkup)

@@ -8,6 +8,7 @@ outside, missing labels) stays and is reported. VOC's pose and parts are not car
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import Counter, defaultdict
@@ -20,7 +21,7 @@ from xml.sax.saxutils import escape
 from edgessd.datasets.doctor.boxes import OVERSHOOT, is_double
 from edgessd.datasets.doctor.check import Checkup
 from edgessd.datasets.pictures import read_text
-from edgessd.datasets.records import Object, Record
+from edgessd.datasets.records import Object, Record, Records
 from edgessd.datasets.split import plain_name
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.io.files import copy_part, make_folder, write_part
@@ -63,10 +64,20 @@ def repair(
         objects = _objects(record.objects, size, renames, checkup.records.format == "voc", done)
         kept.append((Record(record.image, record.image_id, tuple(objects), size, record.source), size))
     writer = {"voc": _write_voc, "coco": _write_coco, "yolo": _write_yolo}[checkup.records.format]
-    classes = list(dict.fromkeys(renames.get(name, name) for name in checkup.records.names))
+    classes = _numbered(checkup.records, renames)
     with new_folder(out) as new:
         writer(new, kept, classes)
     return RepairReport(out, len(kept), dict(done))
+
+
+def _numbered(records: Records, renames: Mapping[str, str]) -> dict[str, int]:
+    """Every class, renamed, and the number that the data has for it; without any 1, 2, ..."""
+    numbers: dict[str, int] = {}
+    for name, number in zip(records.names, records.category_ids or itertools.count(1), strict=False):
+        new = renames.get(name, name)
+        if new == name or new not in numbers:
+            numbers[new] = number
+    return numbers
 
 
 def check_target(out: Path, originals: Sequence[Path]) -> None:
@@ -123,7 +134,7 @@ def _names(kept: Sequence[tuple[Record, tuple[int, int]]]) -> list[Path]:
     return [record.image.relative_to(base) for record, _ in kept]
 
 
-def _write_voc(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classes: Sequence[str]) -> None:
+def _write_voc(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classes: Mapping[str, int]) -> None:
     for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (out / name).mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
@@ -163,13 +174,12 @@ def voc_xml(record: Record, size: tuple[int, int]) -> str:
     return "\n".join([*lines, "</annotation>", ""])
 
 
-def _write_coco(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classes: Sequence[str]) -> None:
-    """Write one JSON for each source file, with the categories numbered 1, 2, ... in their order."""
+def _write_coco(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classes: Mapping[str, int]) -> None:
+    """Write one JSON for each source file, with the categories as the data numbers them."""
     by_file: dict[Path, list[tuple[Record, tuple[int, int]]]] = defaultdict(list)
     for record, size in kept:
         by_file[record.source].append((record, size))
     (out / "annotations").mkdir(parents=True, exist_ok=True)
-    ids = {name: number for number, name in enumerate(classes, 1)}
     for file, members in by_file.items():
         split = file.stem.removeprefix("instances_")
         if file.stem.startswith("_"):  # Roboflow has one _annotations.coco.json in the folder of each split
@@ -185,13 +195,13 @@ def _write_coco(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], class
                     {
                         "id": len(annotations) + 1,
                         "image_id": record.image_id,
-                        "category_id": ids[item.name],
+                        "category_id": classes[item.name],
                         "bbox": [x1, y1, round(x2 - x1, 3), round(y2 - y1, 3)],
                         "area": item.area,
                         "iscrowd": int(item.crowd),
                     }
                 )
-        categories = [{"id": number, "name": name} for name, number in ids.items()]
+        categories = [{"id": number, "name": name} for name, number in classes.items()]
         document = {"images": images, "annotations": annotations, "categories": categories}
         write_part(out / "annotations" / f"instances_{split}.json", json.dumps(document) + "\n")
 
@@ -206,7 +216,7 @@ def _yolo_parts(image: Path, folders: set[Path]) -> list[str]:
     return list(image.relative_to(os.path.commonpath(folders)).parts)
 
 
-def _write_yolo(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classes: Sequence[str]) -> None:
+def _write_yolo(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classes: Mapping[str, int]) -> None:
     ids = {name: number for number, name in enumerate(classes)}
     splits = set()
     folders = {record.image.parent for record, _ in kept}

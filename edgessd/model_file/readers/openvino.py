@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from edgessd.errors import ModelError, printable
+from edgessd.io.xml import strict_parser
 from edgessd.model_file.readers.facts import FileFacts, TensorFact, damaged, read_bytes
 from edgessd.spec import MAX_JSON, METADATA_KEY
 
@@ -41,12 +42,10 @@ def weights_path(path: str | Path) -> Path:
 def parse_openvino(data: bytes) -> FileFacts:
     """Read the bytes of an .xml; see `read_openvino`. A document type, with which entities come, is refused."""
     seen = _Handler()
-    parser = expat.ParserCreate()
+    parser = strict_parser()
     parser.StartElementHandler = seen.start
     parser.EndElementHandler = seen.end
     parser.CharacterDataHandler = seen.text
-    parser.StartDoctypeDeclHandler = lambda *_: damaged("a document type")
-    parser.EntityDeclHandler = lambda *_: damaged("an entity")
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, ValueError, LookupError) as error:  # the latter two: an unknown encoding

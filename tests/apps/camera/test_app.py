@@ -106,7 +106,7 @@ def test_every_frame_of_real_clips(shared: Path, tmp_path: Path, name: str, fram
 def test_boxes_are_in_the_video(clip: Path, tmp_path: Path) -> None:
     camera("--source", clip, "--output", tmp_path / "out.avi", "--no-window")
     with VideoFile(tmp_path / "out.avi") as video:
-        frame = list(video)[-1].astype(int)
+        frame = list(video)[-1].image.astype(int)
     column = frame[150:180, 31:34].reshape(-1, 3)  # the left side of the cat's box: blue
     assert np.percentile(column[:, 0] - column[:, 2], 90) > 100
 
@@ -158,7 +158,7 @@ def test_failure_of_ours_keeps_what_was_found_and_is_not_hidden(
         (["--source", "demo", "--output", "out.gif"], InputError, "videos are written as"),
         (["--source", "demo", "--output", "no/folder/out.mp4"], InputError, "there is no folder"),
         (["--source", "demo", "--json", "no/folder/out.json"], InputError, "there is no folder"),
-        (["--source", "{clip}", "--output", "{clip}"], OptionError, "overwrite its own source"),
+        (["--source", "{clip}", "--output", "{clip}"], OptionError, "is one of the files to be read"),
         (["--size", "640"], OptionError, "--size 640: give width and height"),
         (["--drawing", "fine"], OptionError, "use own or supervision"),
         (["--csv", "out.txt"], OptionError, "--csv out.txt: name it"),
@@ -189,7 +189,7 @@ def test_every_third_frame_of_a_smaller_size(clip: Path, tmp_path: Path) -> None
     result = camera("--source", clip, "--every", 3, "--size", "160x120", "-o", video, "--no-window")
     assert result.exit_code == 0 and "frames      10\n" in result.output
     with VideoFile(video) as written:
-        assert written.size == (160, 120) and written.fps == pytest.approx(20 / 3, abs=0.1)
+        assert written.info.size == (160, 120) and written.info.fps == pytest.approx(20 / 3, abs=0.1)
 
 
 def test_folder_of_pictures(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from edgessd.apps.camera.capture import Capture
 from edgessd.errors import InputError
+from edgessd.io.video import VideoFrame
 
 
 class Source:
@@ -27,7 +28,7 @@ class Source:
         for number in range(self.count):
             time.sleep(self.pause)
             self.read += 1
-            yield np.full((2, 2, 3), number, np.uint8)
+            yield VideoFrame(np.full((2, 2, 3), number, np.uint8), number / 25)
         if self.error is not None:
             raise self.error
 
@@ -119,11 +120,12 @@ def test_a_file_is_slowed_down_and_a_live_source_thinned_out() -> None:
     assert 4 <= len(found) <= 11 and capture.dropped < 5
 
 
-def test_clock_of_a_file_is_its_own() -> None:
+def test_time_of_a_frame_is_that_of_its_source() -> None:
     with Capture(Source(5), every=2) as capture:
-        assert [frame.stamp for frame in capture] == [0.0, 2 / 25, 4 / 25]
+        assert [(frame.time, frame.wall) for frame in capture] == [(0.0, None), (2 / 25, None), (4 / 25, None)]
     with Capture(Source(1, live=True)) as capture:
-        assert abs(next(iter(capture)).stamp - time.time()) < 5
+        frame = next(iter(capture))
+        assert frame.time == 0.0 and frame.wall is not None and abs(frame.wall - time.time()) < 5
 
 
 def test_leaving_early_closes_the_source() -> None:

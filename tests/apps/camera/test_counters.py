@@ -59,7 +59,7 @@ def test_zone_counts_who_is_inside_and_who_came(make_result: Any) -> None:
 def test_forgotten_ids_do_not_pile_up(make_result: Any) -> None:
     counters = Counters([parse_line("0,0.5,1,0.5"), parse_zone("z=0,0,1,0,1,1")])
     for index in range(2000):
-        counters.follow(make_result(index, [person(50, 30, index)], stamp=index * 0.5))
+        counters.follow(make_result(index, [person(50, 30, index)], time=index * 0.5))
     assert len(counters._last) < 60
 
 
@@ -128,3 +128,18 @@ def test_weak_detection_continues_a_track_and_begins_none(make_result: Any) -> N
         tracker.follow(result)
         ids.append(tuple(result.ids))
     assert ids[-1] == (ids[4][0], None) and ids[4][0] is not None
+
+
+@pytest.mark.parametrize("shift", [0.0, -3600.0, -0.5, 3600.0])
+def test_clock_that_is_set_loses_no_id_and_no_crossing(make_result: Any, shift: float) -> None:
+    """Somebody walks over a line; the device's clock is set on the way."""
+    pytest.importorskip("trackers")
+    tracker, counters = Tracker(0.3, 10.0), Counters([parse_line("0.1,0.5,0.9,0.5")])
+    ids = set()
+    for index in range(20):
+        wall = 1.7e9 + index / 10 + (shift if index >= 8 else 0.0)
+        result = make_result(index, [person(50, 30 + 2 * index)[:3]], wall=wall)
+        for follower in (tracker, counters):
+            follower.follow(result)
+        ids.update(result.ids)
+    assert len(ids - {None}) == 1 and result.counts["line 1"] == {"in": 1, "out": 0}

@@ -29,8 +29,8 @@ EVENT = {"name": "dog", "score": 0.7, "count": 2, "time": 1.5}
 # what is an event
 
 
-def look(make_result: Any, frames: dict[int, list[Any]], *, cooldown: float = 1.0, live: bool = False) -> list[Any]:
-    watch = Watch(["person", "dog"], cooldown=cooldown, source="clip.mp4", live=live)
+def look(make_result: Any, frames: dict[int, list[Any]], *, cooldown: float = 1.0) -> list[Any]:
+    watch = Watch(["person", "dog"], cooldown=cooldown, source="clip.mp4")
     found = []
     for index in range(max(frames) + 1):
         for event in watch.look(make_result(index, frames.get(index, [])), "model"):
@@ -56,13 +56,20 @@ def test_an_event_is_a_class_that_was_not_there_for_a_while(make_result: Any, fr
 
 
 def test_what_an_event_says(make_result: Any) -> None:
-    watch = Watch(["person"], cooldown=1, source="clip.mp4", live=False)
+    watch = Watch(["person"], cooldown=1, source="clip.mp4")
     (event,) = watch.look(make_result(3, [PERSON, ("person", 0.5, (0, 0, 5, 5))]), "ssd")
     assert (event.name, event.count, event.frame, event.time) == ("person", 2, 3, 0.3)
     assert (event.score, event.box, event.source, event.model) == (0.9, (10.0, 20.0, 30.0, 60.0), "clip.mp4", "ssd")
-    watch = Watch(["person"], cooldown=1, source="0", live=True)
-    (event,) = watch.look(make_result(0, [PERSON], stamp=1_700_000_000.25), "ssd")
+    watch = Watch(["person"], cooldown=1, source="0")
+    (event,) = watch.look(make_result(0, [PERSON], wall=1_700_000_000.25), "ssd")
     assert event.time == "2023-11-14T22:13:20.250+00:00"
+
+
+def test_clock_that_is_set_makes_no_event_and_hides_none(make_result: Any) -> None:
+    watch = Watch(["person"], cooldown=5.0, source="0")
+    walls = {0: 1.7e9, 2: 1.7e9 - 3600, 4: 1.7e9 + 3600, 10: 1.7e9 - 7200}
+    found = [len(watch.look(make_result(0, [PERSON], time=time, wall=wall), "ssd")) for time, wall in walls.items()]
+    assert found == [1, 0, 0, 1]
 
 
 class Recording:
@@ -83,7 +90,7 @@ class Recording:
 
 
 def event_output(*all_actions: Any, triggers: Any = ()) -> EventOutput:
-    watch = Watch(["person"], cooldown=0.0, source="x", live=False)
+    watch = Watch(["person"], cooldown=0.0, source="x")
     return EventOutput(watch, all_actions, model=lambda: "ssd", triggers=triggers)
 
 
@@ -348,9 +355,7 @@ def test_mqtt_without_its_package_names_the_command(monkeypatch: pytest.MonkeyPa
 def record(folder: Path, make_result: Any, events: list[int], count: int = 100, **options: float) -> ClipOutput:
     """Frames of 10 a second; the picture's value is twice the frame's number."""
     clips = ClipOutput(folder, fps=10, live=False, **{"before": 1.0, "after": 2.0, **options})
-    output = EventOutput(
-        Watch(["person"], cooldown=0.0, source="x", live=False), [], model=lambda: "ssd", triggers=[clips.trigger]
-    )
+    output = EventOutput(Watch(["person"], cooldown=0.0, source="x"), [], model=lambda: "ssd", triggers=[clips.trigger])
     for index in range(count):
         result = make_result(index, [PERSON] if index in events else [], value=2 * index, size=(64, 48))
         for each in (output, clips):
@@ -361,7 +366,7 @@ def record(folder: Path, make_result: Any, events: list[int], count: int = 100, 
 
 def frames_of(path: Path) -> list[int]:
     with VideoFile(path) as video:
-        return [round(float(np.mean(frame)) / 2) for frame in video]
+        return [round(float(np.mean(image)) / 2) for image, _ in video]
 
 
 def test_clip_has_the_seconds_before_and_after(make_result: Any, tmp_path: Path) -> None:
@@ -387,15 +392,29 @@ def test_second_event_makes_the_clip_longer(make_result: Any, tmp_path: Path) ->
 
 def test_clip_keeps_the_clock_when_frames_are_missing(make_result: Any, tmp_path: Path) -> None:
     clips = ClipOutput(tmp_path, fps=10, live=False, before=1.0, after=1.0)
-    output = EventOutput(
-        Watch(["person"], cooldown=9.0, source="x", live=False), [], model=lambda: "ssd", triggers=[clips.trigger]
-    )
+    output = EventOutput(Watch(["person"], cooldown=9.0, source="x"), [], model=lambda: "ssd", triggers=[clips.trigger])
     for index in range(0, 40, 5):  # two frames a second into a video of ten
         result = make_result(index, [PERSON] if index == 20 else [], value=2 * index, size=(64, 48))
         for each in (output, clips):
             each.add(result, result.frame.image)
     clips.close()
-    assert len(frames_of(clips.written[0])) == 21
+    with VideoFile(clips.written[0]) as video:
+        assert video.info.duration == pytest.approx(2.5, abs=0.6)
+        assert [seconds for _, seconds in video][-1] == pytest.approx(2.0, abs=0.002)
+
+
+@pytest.mark.parametrize("shift", [-3600.0, 3600.0])
+def test_clip_is_whole_though_the_clock_is_set(make_result: Any, tmp_path: Path, shift: float) -> None:
+    clips = ClipOutput(tmp_path, fps=10, live=False, before=1.0, after=2.0)
+    for index in range(80):
+        wall = 1.7e9 + index / 10 + (shift if index >= 42 else 0.0)
+        result = make_result(index, [PERSON] if index == 40 else [], wall=wall, value=2 * index, size=(64, 48))
+        if index == 40:
+            clips.trigger(Watch(["person"], cooldown=0.0, source="x").look(result, "ssd")[0])
+        clips.add(result, result.frame.image)
+    clips.close()
+    found = frames_of(clips.written[0])
+    assert len(found) == 31 and abs(found[0] - 30) <= 1 and abs(found[-1] - 60) <= 1
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:

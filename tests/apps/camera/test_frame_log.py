@@ -52,7 +52,7 @@ def test_csv_has_one_line_per_object(make_result: Any, tmp_path: Path) -> None:
 
 def test_terminal(make_result: Any, capsys: pytest.CaptureFixture[str]) -> None:
     log = json_lines("-", live=True)
-    log.add(make_result(0, [DOG], stamp=0.0), None)  # type: ignore[arg-type]
+    log.add(make_result(0, [DOG], wall=0.0), None)  # type: ignore[arg-type]
     log.close()
     assert json.loads(capsys.readouterr().out)["time"] == "1970-01-01T00:00:00.000+00:00"
 

@@ -237,10 +237,14 @@ def test_presence_is_steady(make_result: Any) -> None:
     assert there == ["p"] * 9 + [""] * 3 + ["d"] * 2 and appeared == [(0, "person"), (12, "dog")]
 
 
-def test_clock_that_is_set_back_keeps_nobody(make_result: Any) -> None:
+@pytest.mark.parametrize("shift", [-3600.0, 3600.0])
+def test_clock_that_is_set_changes_nothing(make_result: Any, shift: float) -> None:
     presence = Presence(["person"], hold=10)
-    presence.look(make_result(0, [PERSON], stamp=1000.0))
-    presence.look(make_result(1, [], stamp=500.0))
+    presence.look(make_result(0, [PERSON], time=20.0, wall=1e9))
+    assert presence.look(make_result(1, [PERSON], time=29.0, wall=1e9 + shift)) == []
+    presence.look(make_result(2, [], time=38.0, wall=1e9 + shift))
+    assert presence.present["person"]
+    presence.look(make_result(3, [], time=39.1, wall=1e9))
     assert not presence.present["person"]
 
 

@@ -11,6 +11,7 @@ from edgessd.apps.camera.pipeline import Pipeline, Result
 from edgessd.apps.camera.sources import open_source
 from edgessd.detector import Detector
 from edgessd.errors import InputError
+from edgessd.io.video import VideoFrame
 from edgessd.results import Detections
 from edgessd.runtimes.fake import FakeRuntime
 
@@ -26,7 +27,7 @@ class Source:
     def __iter__(self) -> Iterator[Any]:
         for number in range(self.count):
             time.sleep(self.pause)
-            yield np.full((8, 8, 3), number % 256, np.uint8)
+            yield VideoFrame(np.full((8, 8, 3), number % 256, np.uint8), number / 25)
         if self.error is not None:
             raise self.error
 
@@ -77,7 +78,7 @@ def test_a_live_frame_is_the_newest_when_detection_begins_even_behind_a_slow_out
         for result in pipeline:
             if result is not None:
                 time.sleep(0.1)
-                ages.append(time.perf_counter() - result.frame.time)
+                ages.append(time.perf_counter() - result.frame.arrived)
     # At most: its detection, the output before it, its own output.
     assert len(ages) > 10 and np.median(ages) < 0.24 and capture.dropped > 200
 

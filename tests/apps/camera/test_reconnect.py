@@ -11,17 +11,18 @@ from edgessd.apps.camera.capture import Capture
 from edgessd.apps.camera.reconnect import Reconnecting
 from edgessd.apps.camera.sources import open_source
 from edgessd.errors import InputError
+from edgessd.io.video import VideoFrame
 
 
 class Flaky:
-    name, live, fps, frame_count, trouble = "cam", True, 30.0, None, None
+    name, live, fps, frame_count, trouble, pixel_aspect = "cam", True, 30.0, None, None, 1
 
     def __init__(self, frames: int) -> None:
         self.frames = frames
 
     def __iter__(self) -> Iterator[Any]:
         for _ in range(self.frames):
-            yield np.zeros((2, 2, 3), np.uint8)
+            yield VideoFrame(np.zeros((2, 2, 3), np.uint8), 0.0)
         raise InputError("cam: no more frames")
 
     def interrupt(self) -> None: ...

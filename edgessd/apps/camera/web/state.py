@@ -61,7 +61,7 @@ class State:
         """JSON of one frame, or of a moment without one."""
         frame: Mapping[str, Any] = {}
         if result is not None:
-            frame = {"frame": frame_entry(result, live=self.capture.source.live)}
+            frame = {"frame": frame_entry(result)}
         return msgspec.json.encode({**self.now(), **frame})
 
     def health(self) -> tuple[bool, dict[str, Any]]:
