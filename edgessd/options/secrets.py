@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edgessd._text import decode
 from edgessd.errors import InputError, OptionError, printable
 from edgessd.io.address import Address, url_scheme
 
@@ -31,7 +32,7 @@ def _read(path: Path, option: str) -> str:
     shown = f"{option} {printable(path)}"
     try:
         with path.open("rb") as file:  # a pipe or a credential of systemd as well
-            text = file.read(_MOST).decode("utf-8-sig").rstrip("\r\n")
+            text = decode(file.read(_MOST)).rstrip("\r\n")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a NUL in the name
         raise OptionError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from None
     if not text or any(mark in text for mark in "\r\n\0"):

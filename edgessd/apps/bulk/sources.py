@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from edgessd._text import decode_lines
 from edgessd.apps.bulk.arrow import pyarrow as pa
 from edgessd.apps.bulk.storage import file_system, in_bucket
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
@@ -84,17 +85,12 @@ def _lines(address: str) -> Iterator[str]:
     number = 0
     try:
         with fs.open_input_stream(path) as stream:
-            rest = b""
-            while chunk := stream.read(1 << 20):
-                *lines, rest = (rest + bytes(chunk)).split(b"\n")
-                for line in lines:
-                    number += 1
-                    if line.strip():
-                        yield line.decode().strip()
-            if rest.strip():
+            for line in decode_lines(iter(lambda: bytes(stream.read(1 << 20)), b"")):
                 number += 1
-                yield rest.decode().strip()
-    except UnicodeDecodeError:
+                if line.strip():
+                    yield line.strip()
+    except UnicodeDecodeError as error:  # of a piece, whose lines have not been counted
+        number += 1 + error.object.count(b"\n", 0, error.start)
         raise InputError(
             f"{printable(address)}: line {number} is no text: give a UTF-8 file with one path or address a line"
         ) from None
