@@ -183,6 +183,7 @@ GOOD = {
         ({"boxes": np.zeros((2, 0))}, r"boxes must have shape \[N, 4\], not \[2, 0\]"),
         ({"boxes": [[0, 0, 1, 1], [1]]}, r"boxes must have shape \[N, 4\]"),
         ({"boxes": [["a"] * 4] * 2}, "boxes must be numbers"),
+        ({"boxes": [[0, 0, 1, 1e39]] * 2}, "boxes must be numbers that float32 holds"),
         ({"scores": [[0.9, 0.5]]}, r"scores must have shape \[N\], not \[1, 2\]"),
         ({"scores": 0.5}, r"scores must have shape \[N\], not \[\]"),
         ({"scores": [0.5, None]}, "scores must be numbers"),
@@ -286,6 +287,21 @@ def test_what_is_no_result_is_refused(changes, message):
     for other in ({}, [], None, "text"):
         with pytest.raises(InputError):
             Detections.from_dict(other)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*make(category_ids=(1, 2, 3)).to_dict()]), json_values, max_size=3))
+def test_a_damaged_result_is_refused_in_one_line(changes):
+    try:
+        Detections.from_dict(make().to_dict() | changes)
+    except InputError as error:
+        assert "\n" not in str(error)
 
 
 # COCO.

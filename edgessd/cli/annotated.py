@@ -14,6 +14,7 @@ from edgessd.draw.detections import draw_detections
 from edgessd.errors import InputError
 from edgessd.io.address import file_name
 from edgessd.io.files import make_folder, write_bytes_atomic
+from edgessd.io.targets import FreeNames
 from edgessd.io.video import VideoWriter, browser_suffix
 
 # What OpenCV writes as it reads; other pictures (GIF, AVIF, ...) get a JPEG.
@@ -23,14 +24,15 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 class AnnotatedOutput:
     """Context manager that draws detections and saves the result under the name of its source.
 
-    folder: where to; it is made if missing; None draws and saves nothing. Two sources of one name
-    get numbered files. `written` lists the files.
+    folder: where to; it is made if missing; None draws and saves nothing. `written` lists the files. A file that is
+    there already, a source or not, is never replaced: the copy gets a number, as the second of two sources of one name.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.written: list[Path] = []
         self._video: VideoWriter | None = None
+        self._names = None if folder is None else FreeNames(folder)
         if folder is not None:
             make_folder(folder)
 
@@ -53,16 +55,10 @@ class AnnotatedOutput:
         self._video.write(drawn, frame.time)
 
     def _target(self, source: str, suffixes: set[str], default: str) -> Path:
-        assert self.folder is not None
+        assert self._names is not None
         path = Path(file_name(source))
         suffix = path.suffix.lower() if path.suffix.lower() in suffixes else default
-        number, target = 1, self.folder / f"{path.stem}{suffix}"
-        while target in self.written:
-            number += 1
-            target = self.folder / f"{path.stem}-{number}{suffix}"
-        if "://" not in source and target.exists() and target.samefile(source):
-            raise InputError(f"{target} would overwrite its own source: give --save another folder")
-        return target
+        return self._names.choose(path.stem, suffix)
 
     def _write_picture(self, target: Path, picture: NDArray[np.uint8]) -> None:
         ok, data = cv2.imencode(target.suffix, picture)

@@ -42,7 +42,7 @@ app.command()(evaluate)
 app.command()(quantize)
 app.command()(qat)
 app.command()(export)
-app.command()(benchmark)
+app.command("benchmark", cls=PanelCommand)(benchmark)
 app.command()(bundle)
 app.command()(bulk)
 

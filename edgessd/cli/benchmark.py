@@ -6,9 +6,7 @@ import contextlib
 import datetime
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
 from edgessd.apps.benchmark import Report, Row, Wanted, plan, run_all
@@ -20,14 +18,16 @@ from edgessd.apps.benchmark.plot import write_plot
 from edgessd.apps.benchmark.records import Task, read_report
 from edgessd.apps.benchmark.remote import measure_on_device, side_by_side
 from edgessd.apps.benchmark.runner import measure_apart
+from edgessd.apps.benchmark.settings import Settings
 from edgessd.apps.benchmark.ssh import Ssh
 from edgessd.apps.benchmark.tables import print_report, to_csv, to_markdown
-from edgessd.cli import options
+from edgessd.cli.struct_command import struct_command
 from edgessd.datasets.load import read_dataset
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation.protocols import METRICS, Metric
 from edgessd.io.files import check_writable, write_text_atomic
 from edgessd.io.sources import expand
+from edgessd.io.targets import keep_sources
 from edgessd.io.video import is_video
 from edgessd.zoo import DEFAULT_MODEL, photos
 
@@ -35,91 +35,46 @@ MOST_PICTURES = 32
 Began = Callable[[Task, int], None]
 
 
-def benchmark(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Bundled names or files.")] = None,
-    runtimes: Annotated[
-        str, typer.Option(help="all, cpu (all without GPUs), or engines such as onnx,litert,onnx:cuda.")
-    ] = "all",
-    threads: Annotated[
-        str | None, typer.Option(help="Numbers of threads, such as 1,2,4; 0 is the engine's choice; default 1,2.")
-    ] = None,
-    batch: Annotated[str | None, typer.Option(help="Pictures at a time, such as 1,8; default 1.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Only models of these: fp32, fp16, int8.")] = None,
-    images: Annotated[str | None, typer.Option(help="Folder of pictures; default: the bundled photos.")] = None,
-    data: Annotated[str, typer.Option(help="Labelled set, to measure accuracy as well; as in `evaluate`.")] = "",
-    split: Annotated[str | None, typer.Option(help="Its split.")] = None,
-    metric: Annotated[str, typer.Option(help="voc07, voc or coco.")] = "coco",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only its first pictures.")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each combination, after the warm-up.")] = 100,
-    seconds: Annotated[
-        float, typer.Option(min=0.1, help="A combination ends after so long, with 10 runs at least.")
-    ] = 20,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a combination counts as broken.")] = 600,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one line per combination.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw accuracy against time (PNG); without data, the stages.")
-    ] = None,
-    compare: Annotated[Path | None, typer.Option(help="An older --json: print what changed.")] = None,
-    preset: Annotated[str | None, typer.Option(help="paper: the SSD paper's table, here and as published.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Measure there, too: ssh://user@host[:port], adb, or adb:SERIAL.")
-    ] = None,
-    wheels: Annotated[Path | None, typer.Option(help="With ssh: wheels to install from, without network.")] = None,
-    ssh_config: Annotated[Path | None, typer.Option(help="With ssh: a file instead of ~/.ssh/config.")] = None,
-    benchmark_model: Annotated[Path | None, typer.Option(help="With adb: LiteRT's program.")] = None,
-    labels: options.Labels = None,
-    yolox: Annotated[str | None, typer.Option(help="With --preset paper: an ONNX file of YOLOX.")] = None,
-) -> None:
+def run_benchmark(settings: Settings) -> None:
     """Measure models: milliseconds by stage, memory, size and accuracy; each combination in its own process."""
     console = Console(markup=False)
-    for target in (json_file, csv_file, markdown, plot):
+    for target in (settings.json_file, settings.csv_file, settings.markdown, settings.plot):
         if target is not None:
             check_writable(target)
-    old = None if compare is None else read_report(compare)
-    measure_there = None if device is None else _device(device, wheels, ssh_config, benchmark_model)
-    if labels is not None and device is not None:
-        raise OptionError("files that need --labels are measured here: leave --device out")
-    common = _common_task(images, data, split, metric, limit, runs, seconds, labels)
+    pictures = expand(settings.images) if settings.images else []
+    results = [settings.json_file, settings.csv_file, settings.markdown, settings.plot]
+    keep_sources(results, [*settings.models, settings.labels, settings.yolox, *pictures])
+    old = None if settings.compare is None else read_report(settings.compare)
+    measure_there = _device(settings)
+    common = _common_task(settings)
     there: Report | None = None
-    if preset is not None:
-        if device is not None:
-            raise OptionError("--preset paper is measured here: leave --device out")
-        tasks = _preset(preset, models, yolox, common, threads or "0", batch or "1,8")
+    if settings.preset is not None:
+        tasks = _preset(settings, common)
     else:
-        if yolox is not None:
-            raise OptionError("--yolox belongs to --preset paper")
-        wanted = Wanted(
-            models=tuple(models or [DEFAULT_MODEL]),
-            runtimes=tuple(_words(runtimes)),
-            precisions=tuple(_words(precision or "")),
-            threads=_threads(threads or "1,2"),
-            batches=tuple(_numbers("--batch", batch or "1", 1)),
-        )
+        wanted = _wanted(settings)
         tasks = plan(wanted, common)
         if measure_there is not None:  # first, so that a device that cannot be reached is told at once
             with console.status("connecting", spinner="dots") as status:
-                there = measure_there(wanted, common, timeout, status.update)
+                there = measure_there(wanted, common, settings.timeout, status.update)
     report = Report(
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        settings=_settings(common),
+        settings=_facts(common),
         machines=[describe_machine()],
     )
     _warn_if_busy(console, report)
     interrupted = False
     with _progress(console, tasks) as began:
         try:
-            for row in run_all(tasks, lambda task: measure_apart(task, timeout), began):
+            for row in run_all(tasks, lambda task: measure_apart(task, settings.timeout), began):
                 report.rows.append(row)
         except KeyboardInterrupt:  # what was measured until then is shown
             interrupted = True
-    if preset is not None:
+    if settings.preset is not None:
         add_published(report)
     if there is not None:
         report = side_by_side(report, there)
     report.name_models()
-    _show(console, report, json_file, csv_file, markdown, plot)
+    _show(console, report, settings)
     if old is not None:
         print_comparison(console, old, report)
     if interrupted:
@@ -127,11 +82,19 @@ def benchmark(
     _refuse_if_nothing(report.rows)
 
 
+benchmark = struct_command(Settings, run_benchmark)
+
 MeasureThere = Callable[[Wanted, Task, float, Callable[[str], object]], Report]
 
 
-def _device(device: str, wheels: Path | None, ssh_config: Path | None, program: Path | None) -> MeasureThere:
+def _device(settings: Settings) -> MeasureThere | None:
     """Return what measures on a device. Raises OptionError for an address that is none."""
+    device, program, wheels = settings.device, settings.benchmark_model, settings.wheels
+    if device is None:
+        return None
+    for option, given in (("files that need --labels are", settings.labels), ("--preset paper is", settings.preset)):
+        if given is not None:
+            raise OptionError(f"{option} measured here: leave --device out")
     if device == "adb" or device.startswith("adb:"):
         if program is not None and not program.is_file():
             raise OptionError(f"there is no file {program}: give --benchmark-model LiteRT's program for Android")
@@ -139,7 +102,7 @@ def _device(device: str, wheels: Path | None, ssh_config: Path | None, program: 
         return lambda wanted, common, _, say: measure_on_phone(
             phone, wanted.models, wanted.runtimes, wanted.threads, common, program, say
         )
-    board = Ssh(device, ssh_config)
+    board = Ssh(device, settings.ssh_config)
     if wheels is not None and not wheels.is_dir():
         raise OptionError(f"there is no folder {wheels}: give --wheels a folder of wheels")
     return lambda wanted, common, timeout, say: measure_on_device(
@@ -147,28 +110,33 @@ def _device(device: str, wheels: Path | None, ssh_config: Path | None, program: 
     )
 
 
-def _preset(
-    preset: str, models: Sequence[str] | None, yolox: str | None, common: Task, threads: str, batch: str
-) -> list[Task]:
-    if preset != "paper":
-        raise OptionError(f"unknown preset {preset!r}: there is 'paper'")
-    if models:
+def _wanted(settings: Settings) -> Wanted:
+    if settings.yolox is not None:
+        raise OptionError("--yolox belongs to --preset paper")
+    return Wanted(
+        models=tuple(settings.models or [DEFAULT_MODEL]),
+        runtimes=tuple(_words(settings.runtimes)),
+        precisions=tuple(_words(settings.precision or "")),
+        threads=_threads(settings.threads or "1,2"),
+        batches=tuple(_numbers("--batch", settings.batch or "1", 1)),
+    )
+
+
+def _preset(settings: Settings, common: Task) -> list[Task]:
+    yolox = settings.yolox
+    if settings.preset != "paper":
+        raise OptionError(f"unknown preset {settings.preset!r}: there is 'paper'")
+    if settings.models:
         raise OptionError("--preset paper has its own models: leave MODEL out")
     if yolox is not None and not Path(yolox).is_file():
         raise OptionError(f"there is no file {yolox}: give --yolox an ONNX file of YOLOX")
-    return paper_tasks(common, _threads(threads), _numbers("--batch", batch, 1), yolox)
+    return paper_tasks(
+        common, _threads(settings.threads or "0"), _numbers("--batch", settings.batch or "1,8", 1), yolox
+    )
 
 
-def _common_task(
-    images: str | None,
-    data: str,
-    split: str | None,
-    metric: str,
-    limit: int | None,
-    runs: int,
-    seconds: float,
-    labels: str | None,
-) -> Task:
+def _common_task(settings: Settings) -> Task:
+    images, data, split, metric = settings.images, settings.data, settings.split, settings.metric
     if metric not in METRICS:
         raise OptionError(f"unknown metric {metric!r}{did_you_mean(metric, METRICS)}: use {', '.join(METRICS)}")
     chosen: Metric = next(each for each in METRICS if each == metric)
@@ -181,24 +149,24 @@ def _common_task(
         kind="speed",
         model="",
         images=tuple(str(each) for each in pictures[:MOST_PICTURES]),
-        runs=runs,
-        warmup=min(10, runs),
-        seconds=seconds,
+        runs=settings.runs,
+        warmup=min(10, settings.runs),
+        seconds=settings.seconds,
         data=data,
         split=split,
         metric=chosen,
-        limit=limit,
-        labels=labels or "",
+        limit=settings.limit,
+        labels=settings.labels or "",
     )
 
 
-def _settings(common: Task) -> dict[str, str]:
-    settings = {"pictures": str(len(common.images)), "runs": str(common.runs), "seconds": f"{common.seconds:g}"}
+def _facts(common: Task) -> dict[str, str]:
+    facts = {"pictures": str(len(common.images)), "runs": str(common.runs), "seconds": f"{common.seconds:g}"}
     if common.data:
         limit = "" if common.limit is None else f", first {common.limit}"
         split = "" if common.split is None else f" ({common.split})"
-        settings["data"] = f"{Path(common.data).name}{split}{limit}, {common.metric}"
-    return settings
+        facts["data"] = f"{Path(common.data).name}{split}{limit}, {common.metric}"
+    return facts
 
 
 def _warn_if_busy(console: Console, report: Report) -> None:
@@ -227,22 +195,17 @@ def _progress(console: Console, tasks: Sequence[Task]) -> Iterator[Began | None]
         yield began
 
 
-def _show(
-    console: Console,
-    report: Report,
-    json_file: Path | None,
-    csv_file: Path | None,
-    markdown: Path | None,
-    plot: Path | None,
-) -> None:
+def _show(console: Console, report: Report, settings: Settings) -> None:
     """Print the table; write the files that were asked for."""
     if not report.rows:
         return
     print_report(console, report)
-    for path, text in ((json_file, Report.to_json), (csv_file, to_csv), (markdown, to_markdown)):
+    files = ((settings.json_file, Report.to_json), (settings.csv_file, to_csv), (settings.markdown, to_markdown))
+    for path, text in files:
         if path is not None:
             write_text_atomic(path, text(report))
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    plot = settings.plot
     if plot is not None and any(row.stages for row in report.rows):
         write_plot(report, plot)
         console.print(f"wrote {plot}", highlight=False, soft_wrap=True)

@@ -24,6 +24,7 @@ from edgessd.detector import Detector, Frame
 from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import check_writable, printable, write_text_atomic
 from edgessd.io.sources import expand
+from edgessd.io.targets import keep_sources
 
 STAGES = ("read", "preprocess", "run", "postprocess")
 
@@ -51,12 +52,15 @@ def detect(
     for target in (json_file, csv_file):
         if target is not None:
             check_writable(target)
+    failures: list[EdgeSSDError] = []
+    items = _expanded(sources, failures)
+    keep_sources([json_file, csv_file], [model, spec, labels, *items])
     detector = options.load_detector(
         model, runtime, threads, spec, score_threshold, iou_threshold, max_detections, classes, labels
     )
-    work = _Work(detector, AnnotatedOutput(save))
+    work = _Work(detector, AnnotatedOutput(save), failures)
     with stop_on_signals() as stop:
-        work.run(sources, stop)
+        work.run(items, stop)
     # Whatever ended the work, what was found is kept: the files first, because the terminal may take no more.
     if work.records or work.problem is None:
         if json_file is not None:
@@ -76,19 +80,18 @@ def detect(
 class _Work:
     """What a run has found, and what went wrong: `failures` of single inputs, `problem` that ended it."""
 
-    def __init__(self, detector: Detector, output: AnnotatedOutput) -> None:
-        self.detector, self.output = detector, output
+    def __init__(self, detector: Detector, output: AnnotatedOutput, failures: list[EdgeSSDError]) -> None:
+        self.detector, self.output, self.failures = detector, output, failures
         self.records: list[dict[str, Any]] = []
-        self.inputs: list[str | Path] = []
-        self.failures: list[EdgeSSDError] = []
+        self.inputs = len(failures)
         self.problem: BaseException | None = None
         self.stopped: Stopped | None = None
 
-    def run(self, sources: list[str], stop: Stop) -> None:
+    def run(self, items: list[str | Path], stop: Stop) -> None:
         """Detect until the end, a problem, or a signal, which becomes one."""
         try:
             with self.output as output, LateProgress() as progress:
-                for frame, text, done, total in self._frames(sources):
+                for frame, text, done, total in self._frames(items):
                     self.records.append(_record(frame))
                     output.add(frame)
                     progress.update(text, done, total)
@@ -98,17 +101,10 @@ class _Work:
         except BaseException as error:
             self.problem = error
 
-    def _frames(self, sources: list[str]) -> Iterator[tuple[Frame, str, int, int | None]]:
+    def _frames(self, items: list[str | Path]) -> Iterator[tuple[Frame, str, int, int | None]]:
         """Yield each frame, and for the progress: what it is one of, how many are done, and of how many."""
-        items: list[str | Path] = []
-        for source in sources:
-            try:
-                items += expand(source)
-            except EdgeSSDError as error:  # the source as a whole: an empty folder, say
-                self.inputs.append(source)
-                self.failures.append(error)
         for number, item in enumerate(items, 1):
-            self.inputs.append(item)
+            self.inputs += 1
             for frame in self.detector.stream(item, self.failures):
                 if frame.video is not None:
                     text = f"frames of {printable(Path(frame.source).name)}"
@@ -142,7 +138,18 @@ class _Work:
             raise self.failures[0]
         if self.failures:
             lines = "".join(f"\n  {error}" for error in self.failures)
-            raise InputError(f"{len(self.failures)} of {len(self.inputs)} inputs failed:{lines}")
+            raise InputError(f"{len(self.failures)} of {self.inputs} inputs failed:{lines}")
+
+
+def _expanded(sources: list[str], failures: list[EdgeSSDError]) -> list[str | Path]:
+    """Return all pictures and videos, before anything is written; what is none as a whole goes to `failures`."""
+    items: list[str | Path] = []
+    for source in sources:
+        try:
+            items += expand(source)
+        except EdgeSSDError as error:  # an empty folder, say
+            failures.append(error)
+    return items
 
 
 def _record(frame: Frame) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from edgessd.datasets.records import build
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError
 from edgessd.io.files import check_writable, write_bytes_atomic, write_text_atomic
+from edgessd.io.targets import keep_sources
 from edgessd.ops.priors import PUBLISHED
 from edgessd.spec import InputSpec, PriorSpec
 
@@ -49,9 +50,11 @@ def doctor(
     """Examine a data set: pictures, boxes, classes, priors; optionally write a repaired copy."""
     console = Console()
     renames = _renames(rename, fix)
-    for target in (sheet, plots, json_file, augment_sheet if augment else None):
+    targets = [sheet, plots, json_file, augment_sheet if augment else None]
+    for target in targets:
         if target is not None:
             check_writable(target)
+    keep_sources(targets, [*sources(data), images, classes, model])
     if fix is not None:
         check_target(fix, sources(data))
     tensor, table = _priors(model, priors)

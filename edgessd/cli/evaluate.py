@@ -16,13 +16,18 @@ from rich.table import Table
 from edgessd._signals import Stop, stop_on_signals
 from edgessd.cli import options
 from edgessd.datasets import LabelledSet, load_dataset
+from edgessd.datasets.load import sources
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError, did_you_mean
 from edgessd.evaluation import Evaluation, detect_all, load_detections, save_detections
 from edgessd.evaluation import evaluate as measure
+from edgessd.evaluation.plots import SHEETS, write_plots
 from edgessd.evaluation.protocols import METRICS, under_protocol
 from edgessd.io.files import check_writable, printable, write_text_atomic
+from edgessd.io.targets import keep_sources
 from edgessd.results import Detections
+
+ERRORS = "errors.json"  # in the folder of --plots
 
 
 def evaluate(
@@ -64,6 +69,9 @@ def evaluate(
     truth = load_dataset(data, split, classes=options.class_list(classes), images=images)
     if limit is not None:
         truth = truth.take(range(min(limit, len(truth))))
+    keep_sources([json_file, save], [model, stored, labels, spec, images, *sources(data)])
+    if plots is not None:
+        keep_sources([plots / name for name in (*SHEETS, ERRORS)], [sample.image for sample in truth.samples])
     unreadable: list[str] = []
     stop = Stop()
     if stored is not None:
@@ -173,10 +181,8 @@ def _percent(value: float, digits: int) -> str:
 
 def _write(result: Evaluation, folder: Path) -> list[Path]:
     """Write the sheets, and the error analysis that they show as errors.json; return the files."""
-    from edgessd.evaluation.plots import write_plots
-
     if folder.is_file():
         raise InputError(f"{printable(folder)} is a file: give --plots a folder")
     written = write_plots(result, folder)
-    write_text_atomic(folder / "errors.json", json.dumps(result.errors_dict(), indent=1) + "\n")
-    return [*written, folder / "errors.json"]
+    write_text_atomic(folder / ERRORS, json.dumps(result.errors_dict(), indent=1) + "\n")
+    return [*written, folder / ERRORS]

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from edgessd.errors import OptionError, missing_extra
+from edgessd.io.targets import keep_sources
 
 
 def export(
@@ -50,6 +51,7 @@ def export(
         from edgessd.export.checked import export_checked
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "export") from None
+    keep_sources([output], [checkpoint])
     started = time.perf_counter()
     with console.status("exporting", spinner="dots") as status:
         report = export_checked(

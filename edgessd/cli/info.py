@@ -19,6 +19,7 @@ from edgessd.draw.priors import draw_priors
 from edgessd.errors import DependencyError, OptionError, SpecError, did_you_mean
 from edgessd.io.files import write_bytes_atomic
 from edgessd.io.images import load_image
+from edgessd.io.targets import keep_sources
 from edgessd.model_file import describe, read_facts, read_spec, read_spec_json
 from edgessd.ops.priors import PUBLISHED, kept_count
 from edgessd.spec import UNKNOWN_PRIORS, InputSpec, ModelSpec, PriorSpec
@@ -44,6 +45,8 @@ def info(
         _show_priors(console, table(), InputSpec(width=size, height=size), output)
         return
     path = zoo.resolve_model(model)
+    if priors:
+        keep_sources([output], [path, spec, labels])
     if validate:
         _validate(console, path)
         return

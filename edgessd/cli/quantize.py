@@ -15,6 +15,7 @@ from rich.table import Table
 from edgessd.errors import InputError, ModelError, OptionError, missing_extra
 from edgessd.evaluation.distance import distance
 from edgessd.io.files import check_writable, make_folder, write_text_atomic
+from edgessd.io.targets import keep_sources
 
 SENSITIVITY_PICTURES = 32
 
@@ -43,6 +44,7 @@ def quantize(
     if rounding not in ("adaptive", "nearest"):
         raise OptionError(f"--rounding is adaptive or nearest, not {rounding!r}")
     target = output or Path(checkpoint).with_name(f"{Path(checkpoint).stem}.int8.safetensors")
+    keep_sources([target], [checkpoint])
     try:
         check_writable(target)
         if sensitivity is not None:

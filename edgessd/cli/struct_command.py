@@ -17,7 +17,9 @@ from edgessd.options import Field, check, describe, located, read_toml, to_toml
 
 Settings = TypeVar("Settings", bound=Struct)
 
-CONFIG_FILE = typer.Option("--config", help="TOML file with these options; what the command line says goes first.")
+CONFIG_FILE = typer.Option(
+    "--config", metavar="FILE", help="TOML file with these options; what the command line says goes first."
+)
 PRINT_CONFIG = typer.Option("--print-config", help="Print the options in force as such a file, and end.")
 
 

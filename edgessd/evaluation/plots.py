@@ -30,6 +30,7 @@ COLORS = {
 BLUE, RED, GREY = "#2f6fb0", "#c8372d", "#8a8a8a"
 MOST_CONFUSED = 20
 MOST_SENSITIVE = 12
+SHEETS = ("precision_recall.png", "confusion.png", "errors.png", "sensitivity.png")
 
 
 def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -39,14 +40,9 @@ def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     except ImportError:
         raise missing_extra("matplotlib", "eval") from None
     make_folder(folder)
-    sheets = {
-        "precision_recall.png": precision_recall_sheet(evaluation),
-        "confusion.png": confusion_sheet(evaluation),
-        "errors.png": error_sheet(evaluation),
-        "sensitivity.png": sensitivity_sheet(evaluation),
-    }
+    draw = (precision_recall_sheet, confusion_sheet, error_sheet, sensitivity_sheet)
     written = []
-    for name, figure in sheets.items():
+    for name, figure in zip(SHEETS, [each(evaluation) for each in draw], strict=True):
         if figure is None:
             continue
         with atomic_write(folder / name) as temporary:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edgessd.options.declare import Option
 
-MODEL = Option("A bundled model's name or a model file.", short="m", file="there")
-RUNTIME = Option("onnx, litert, openvino or torch; default: the one for the file.")
+MODEL = Option("A bundled model's name or a model file.", short="m", metavar="MODEL", file="there")
+RUNTIME = Option("onnx, litert, openvino or torch; default: the one for the file.", metavar="RUNTIME")
 THREADS = Option("Threads of the engine; default: the engine's own choice.")
 SPEC = Option("JSON description, for a model file that carries none.")
 LABELS = Option(

@@ -77,7 +77,7 @@ def _located_text(field: Field, text: str, folder: Path) -> str:
 def to_toml(struct: type[Struct], values: Mapping[str, Any], heading: str) -> str:
     """Return a TOML file with every option of a struct: its help as a comment, and its value.
 
-    values: attribute to value. What has none, or only its default None, stands there as a comment, as does a secret.
+    values: attribute to value. What has none, or only its default None, is commented out, as is a secret.
     """
     lines, panel = [f"# {line}" for line in heading.splitlines()], None
     for field in describe(struct):
@@ -85,7 +85,7 @@ def to_toml(struct: type[Struct], values: Mapping[str, Any], heading: str) -> st
             panel = field.option.panel
             lines += ["", f"# --- {panel} ---"]
         value = values.get(field.attribute, field.default)
-        lines += ["", *(f"# {line}" for line in _help(field)), _line(field, value)]
+        lines += [*(f"# {line}" for line in _help(field)), _line(field, value)]
     return "\n".join(lines) + "\n"
 
 
@@ -101,11 +101,11 @@ def _help(field: Field) -> list[str]:
 
 def _line(field: Field, value: Any) -> str:
     if value is None or value is NO_DEFAULT:
-        return f"# {field.key} = {_example(field)}"
+        return f"#{field.key} = {_example(field)}"
     if field.option.secret:
-        return f'# {field.key} = "..."  # given, not shown'
+        return f'#{field.key} = "..."  # given, not shown'
     if field.option.address and (shown := masked_properties(shown_address(str(value)))) != str(value):
-        return f"# {field.key} = {_literal(shown)}  # without its login"
+        return f"#{field.key} = {_literal(shown)}  # without its login"
     return f"{field.key} = {_literal(value)}"
 
 

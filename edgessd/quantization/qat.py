@@ -35,6 +35,7 @@ from edgessd.datasets import LabelledSet
 from edgessd.errors import InputError, ModelError, OptionError
 from edgessd.evaluation.distance import Distance, distance
 from edgessd.io.files import atomic_write, make_folder
+from edgessd.io.targets import keep_sources
 from edgessd.models.checkpoint import load_checkpoint
 from edgessd.models.runtime import TorchRuntime
 from edgessd.models.ssd import SSD
@@ -383,6 +384,9 @@ class _Run:
         make_folder(self.out)
         if not resume and (self.out / STATE).exists():
             raise OptionError(f"{self.out} holds a run already: continue it with --resume, or name another --out")
+        if not resume:
+            results = [self.out / name for name in ("best.safetensors", "last.safetensors")]
+            keep_sources(results, [self.config.init, self.config.teacher])
 
     def _save_state(self) -> None:
         tensors = {}

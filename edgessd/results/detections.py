@@ -219,8 +219,8 @@ class Detections:
         """Make detections of a record whose types are checked already; see `from_dict`."""
         objects = record.objects
         return cls(
-            np.array([each.box for each in objects], np.float32).reshape(-1, 4),
-            np.array([each.score for each in objects], np.float32),
+            np.array([each.box for each in objects], np.float64),
+            np.array([each.score for each in objects], np.float64),
             np.array([each.label for each in objects], np.int64),
             record.class_names(classes),
             (record.width, record.height),

@@ -24,6 +24,7 @@ from edgessd._memory import kept
 from edgessd._signals import Stop, stop_on_signals
 from edgessd.errors import ModelError, OptionError
 from edgessd.io.files import make_folder, write_text_atomic
+from edgessd.io.targets import keep_sources
 from edgessd.training.config import TrainConfig, differences, to_file
 from edgessd.training.device import channels_last, make_accelerator
 from edgessd.training.display import Display
@@ -271,6 +272,8 @@ class Trainer:
             make_folder(self.out)
             if not resume and (self.out / "state.safetensors").exists():
                 raise OptionError(f"{self.out} holds a run already: continue it with --resume, or name another --out")
+            if not resume:
+                keep_sources([self.out / BEST, self.out / LAST], [self.config.init, self.config.teacher])
             write_text_atomic(self.out / "config.toml", to_file(self.config))
         self.accelerator.wait_for_everyone()
 

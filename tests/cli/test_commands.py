@@ -94,12 +94,25 @@ def test_detect_in_a_video_writes_a_video(tmp_path):
         assert [seconds for _, seconds in video] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=0.002)
 
 
-def test_saving_never_overwrites_the_source(tmp_path):
-    photo = tmp_path / "a.png"
-    photo.write_bytes((zoo.photos()[0].parent / "chelsea.png").read_bytes())
-    before = photo.read_bytes()
-    fails(edgessd("detect", photo, "--save", tmp_path), "overwrite its own source")
-    assert photo.read_bytes() == before
+def test_saving_replaces_nothing_that_was_there(tmp_path):
+    cat = (zoo.photos()[0].parent / "chelsea.png").read_bytes()
+    first, second = tmp_path / "x", tmp_path / "y"
+    first.mkdir()
+    second.mkdir()
+    for path in (first / "a.png", second / "a.png", first / "b.gif", first / "b.jpg", first / "old.json"):
+        path.write_bytes(cat)
+    (first / "c.png").symlink_to(second / "a.png")
+    (second / "c.png").write_bytes(cat)
+    there = {path: path.read_bytes() for folder in (first, second) for path in folder.iterdir()}
+    done = edgessd("detect", second / "a.png", first, second / "c.png", "--save", first)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in there} == there and (first / "c.png").is_symlink()
+    new = {path.name for path in first.iterdir()} - {path.name for path in there}
+    assert new == {"a-2.png", "a-3.png", "b-2.jpg", "b-3.jpg", "c-2.png", "c-3.png"}
+    for option in ("--json", "--csv"):
+        fails(edgessd("detect", first, option, first / "a.png"), "a.png is one of the files to be read")
+    fails(edgessd("detect", first, "--json", "same", "--csv", tmp_path / "same", cwd=tmp_path), "named for two results")
+    assert {path: path.read_bytes() for path in there} == there
 
 
 def test_two_sources_of_one_name_get_two_files(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any, get_origin
 import pytest
 import typer
 
+from edgessd.apps.benchmark.settings import Settings as BenchmarkSettings
 from edgessd.apps.camera.settings import Settings
 from edgessd.cli.app import app as edgessd
 from edgessd.cli.struct_command import PanelCommand, struct_command
@@ -18,18 +19,19 @@ FIELDS = describe(Settings)
 class Seen:
     """An app of one command that keeps what it was given."""
 
-    def __init__(self) -> None:
-        self.settings: list[Settings] = []
+    def __init__(self, struct: Any = Settings) -> None:
+        self.settings: list[Any] = []
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        app.command("camera", cls=PanelCommand)(struct_command(Settings, self.settings.append))
+        app.command("camera", cls=PanelCommand)(struct_command(struct, self.settings.append))
         self.command: Any = typer.main.get_command(app)
 
-    def __call__(self, *words: str) -> Settings:
+    def __call__(self, *words: str) -> Any:
         self.command(list(words), standalone_mode=False)
         return self.settings.pop()
 
 
 SEEN = Seen()
+SEEN_BENCHMARK = Seen(BenchmarkSettings)
 
 
 @pytest.fixture
@@ -51,6 +53,8 @@ def samples(field: Field) -> list[tuple[list[str], str]]:
         return [([flag, f"{each}"], f"{key} = {each}") for each in {lowest, number, highest}]
     if get_origin(field.kind) is list and field.option.commas:
         return [([flag, "a, b c"], f'{key} = ["a", "b c"]'), ([f"{flag}=a"], f'{key} = ["a"]')]
+    if field.option.argument:
+        return [(["a", "/b c"], f'{key} = ["a", "/b c"]')]
     if get_origin(field.kind) is list:
         return [([flag, "a=1", flag, "b,2"], f'{key} = ["a=1", "b,2"]')]
     if field.words:
@@ -70,10 +74,20 @@ def test_every_option_is_the_same_on_the_command_line_and_in_a_file(field: Field
     assert any(seen(*words) != Settings() for words, _ in samples(field))
 
 
-def test_the_command_has_the_options_of_the_struct_and_no_other() -> None:
+@pytest.mark.parametrize("field", describe(BenchmarkSettings), ids=lambda field: field.key)
+def test_the_same_of_the_benchmark(field: Field, tmp_path: Path) -> None:
+    file = tmp_path / "benchmark.toml"
+    for words, line in samples(field):
+        file.write_text(line)
+        assert SEEN_BENCHMARK(*words) == SEEN_BENCHMARK("--config", str(file))
+    assert any(SEEN_BENCHMARK(*words) != BenchmarkSettings() for words, _ in samples(field))
+
+
+@pytest.mark.parametrize(("name", "struct"), [("camera", Settings), ("benchmark", BenchmarkSettings)])
+def test_the_command_has_the_options_of_the_struct_and_no_other(name: str, struct: Any) -> None:
     command: Any = typer.main.get_command(edgessd)
-    names = {param.name for param in command.commands["camera"].params}
-    assert names == {field.attribute for field in FIELDS} | {"config", "print_config"}
+    names = {param.name for param in command.commands[name].params}
+    assert names == {field.attribute for field in describe(struct)} | {"config", "print_config"}
 
 
 def test_nothing_given_is_the_struct_as_it_is(seen: Seen) -> None:

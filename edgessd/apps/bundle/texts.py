@@ -34,6 +34,7 @@ echo "installed: $("$venv/bin/edgessd" --version)"
 START = """\
 #!/bin/sh
 # Detect on a camera. EDGESSD_SOURCE and EDGESSD_ARGUMENTS come from edgessd.env, or from the environment.
+# Where there is a camera.toml, it says what they would; ./start.sh --print-config > camera.toml makes one of them.
 set -eu
 cd "$(dirname "$0")"
 if [ -z "${{EDGESSD_SOURCE:-}}" ] && [ -f edgessd.env ]; then
@@ -42,15 +43,18 @@ if [ -z "${{EDGESSD_SOURCE:-}}" ] && [ -f edgessd.env ]; then
     set +a
 fi
 [ -x venv/bin/python ] || ./install.sh
+if [ -s camera.toml ]; then
+    exec venv/bin/python -m edgessd.apps.camera --config camera.toml "$@"
+fi
 # shellcheck disable=SC2086  # several arguments on purpose
 exec venv/bin/python -m edgessd.apps.camera --source "${{EDGESSD_SOURCE:-0}}" --model models/{model} \\
     ${{EDGESSD_ARGUMENTS:-}} "$@"
 """
 
 ENVIRONMENT = """\
-# Number of a camera, or the address of a stream in quotes.
+# Number of a camera, or the address of a stream in quotes. A camera.toml in this folder stands for both of these.
 EDGESSD_SOURCE="0"
-# More arguments of `python -m edgessd.apps.camera`, see its --help.
+# More arguments of `edgessd camera`, see its --help.
 EDGESSD_ARGUMENTS="{arguments}"
 """
 

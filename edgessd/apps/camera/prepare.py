@@ -13,6 +13,8 @@ from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.apps.camera.mqtt_address import MqttAddress, is_topic
 from edgessd.apps.camera.settings import Settings
 from edgessd.errors import OptionError, printable
+from edgessd.io.local import is_pattern, matching_files
+from edgessd.io.targets import keep_sources
 from edgessd.io.video import check_video_target
 
 
@@ -21,12 +23,16 @@ def check_settings(settings: Settings) -> None:
     output = settings.output
     if output is not None:
         check_video_target(output)
-        if output.exists() and Path(settings.source).exists() and output.samefile(settings.source):
-            raise OptionError(f"{output} would overwrite its own source: give --output another name")
     if settings.json_file is not None:
         check_log_target("--json", settings.json_file, (".json", ".jsonl"))
     if settings.csv_file is not None:
         check_log_target("--csv", settings.csv_file, (".csv",))
+    source = settings.source
+    pictures = matching_files(source) if is_pattern(source) else [source]
+    keep_sources(
+        [settings.output, *(Path(each) for each in (settings.json_file, settings.csv_file) if each is not None)],
+        [*pictures, settings.model, settings.spec],
+    )
     if settings.json_file == settings.csv_file == "-":
         raise OptionError("--json - and --csv - would mix on the terminal: give one of them a file")
     if settings.web is None and settings.web_cert is not None:

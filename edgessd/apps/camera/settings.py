@@ -37,6 +37,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "Camera number, video, picture folder, address (rtsp, http), picamera, GStreamer pipeline, demo, or "
             "browser.",
             panel=_SOURCE,
+            metavar="SOURCE",
             file="there",
             address=True,
         ),
@@ -72,11 +73,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Option(
             "Detections of every frame: *.json is written at the end, *.jsonl (or -) line by line.",
             panel=_OUTPUT,
+            metavar="FILE",
             file="always",
         ),
     ] = field(default=None, name="json")
     csv_file: Annotated[
-        str | None, Option("One line per object, to *.csv or - (the terminal).", panel=_OUTPUT, file="always")
+        str | None,
+        Option("One line per object, to *.csv or - (the terminal).", panel=_OUTPUT, metavar="FILE", file="always"),
     ] = field(default=None, name="csv")
     snapshots: Annotated[
         Path | None, Option("Folder for snapshots (key s); default: this one.", panel=_OUTPUT, metavar="DIR")

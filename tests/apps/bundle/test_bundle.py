@@ -161,6 +161,21 @@ def test_start_passes_settings_and_arguments(bundle, tmp_path):
     ]
 
 
+def test_start_takes_a_file_of_options_where_there_is_one(bundle, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    (copy / "venv" / "bin").mkdir(parents=True)
+    (copy / "venv" / "bin" / "python").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    (copy / "venv" / "bin" / "python").chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGESSD_")}
+    shell = "./start.sh --print-config > camera.toml; cat camera.toml; echo; ./start.sh --every 2"
+    done = subprocess.run(["sh", "-c", shell], env=environment, capture_output=True, text=True, cwd=copy)
+    model = f"models/{zoo.DEFAULT_MODEL}.onnx"
+    first, second = done.stdout.splitlines()
+    assert first == f"-m|edgessd.apps.camera|--source|0|--model|{model}|--no-window|--print-config|"
+    assert second == "-m|edgessd.apps.camera|--config|camera.toml|--every|2|"
+
+
 def test_camera_for_home_assistant(tmp_path):
     yaml = pytest.importorskip("yaml")
     write_bundle([zoo.DEFAULT_MODEL], tmp_path / "out", home_assistant=True)

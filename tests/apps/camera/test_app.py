@@ -158,7 +158,7 @@ def test_failure_of_ours_keeps_what_was_found_and_is_not_hidden(
         (["--source", "demo", "--output", "out.gif"], InputError, "videos are written as"),
         (["--source", "demo", "--output", "no/folder/out.mp4"], InputError, "there is no folder"),
         (["--source", "demo", "--json", "no/folder/out.json"], InputError, "there is no folder"),
-        (["--source", "{clip}", "--output", "{clip}"], OptionError, "overwrite its own source"),
+        (["--source", "{clip}", "--output", "{clip}"], OptionError, "is one of the files to be read"),
         (["--size", "640"], OptionError, "--size 640: give width and height"),
         (["--drawing", "fine"], OptionError, "use own or supervision"),
         (["--csv", "out.txt"], OptionError, "--csv out.txt: name it"),
