@@ -109,7 +109,9 @@ class OpenCvDecoder:
         if self._mp4 is not None:  # a count of frames there may include those that an edit list leaves out
             return None if self._mp4.whole else "its end is missing"
         duration, fps = self.info.duration, self.info.fps
-        if duration is None or not self._reached or self._reached + 1 / fps >= duration - max(2 / fps, min(duration / 100, 2.0)):
+        if duration is None or not self._reached:
+            return None
+        if self._reached + 1 / fps >= duration - max(2 / fps, min(duration / 100, 2.0)):
             return None
         return f"it ended after {self._reached:.1f} of {duration:.1f} s"
 
