@@ -54,24 +54,27 @@ def stop_on_signals() -> Iterator[Stop]:
         stop.signal = stop.signal or number
         stop.set()
 
-    with _handling(first, again=None):
+    restore = _handle(first, again=None)
+    try:
         yield stop
+    finally:
+        restore()
 
 
-@contextlib.contextmanager
-def signals_as_exceptions() -> Iterator[None]:
-    """Let every signal raise Stopped in the main thread, so that what is open is closed; a second one as well."""
+def raise_on_signals() -> Callable[[], None]:
+    """From now on let every signal raise Stopped in the main thread, so that what is open is closed.
+
+    Return what puts the handlers of before back.
+    """
 
     def throw(number: int) -> None:
         raise Stopped(number)
 
-    with _handling(throw, again=throw):
-        yield
+    return _handle(throw, again=throw)
 
 
-@contextlib.contextmanager
-def _handling(first: Callable[[int], None], again: Callable[[int], None] | None) -> Iterator[None]:
-    """again: None is the handler that was there before."""
+def _handle(first: Callable[[int], None], again: Callable[[int], None] | None) -> Callable[[], None]:
+    """Take the signals; return what puts their handlers back. again: None is the handler that was there before."""
     before: dict[int, Any] = {}
     came = False
 
@@ -97,10 +100,7 @@ def _handling(first: Callable[[int], None], again: Callable[[int], None] | None)
         for number in WISHES:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        restore()
+    return restore
 
 
 def stopped_by(error: BaseException | None) -> Stopped | None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from edgessd import _signals
-from edgessd._signals import WISHES, Stop, Stopped, signals_as_exceptions, stop_on_signals, stopped_by
+from edgessd._signals import WISHES, Stop, Stopped, raise_on_signals, stop_on_signals, stopped_by
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
 
@@ -50,8 +50,8 @@ def test_an_ignored_signal_stays_ignored():  # nohup
     with stop_on_signals() as stop:
         signal.raise_signal(signal.SIGHUP)
         assert not stop.is_set()
-    with signals_as_exceptions():
-        signal.raise_signal(signal.SIGHUP)
+    raise_on_signals()
+    signal.raise_signal(signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
@@ -85,9 +85,10 @@ def test_outside_of_the_main_thread_nothing_is_touched():
     assert found == [(False, signal.default_int_handler)]
 
 
-def test_signals_as_exceptions_let_everything_be_closed(monkeypatch):
+def test_signals_as_exceptions_let_everything_be_closed():
     closed = []
-    with pytest.raises(Stopped) as caught, signals_as_exceptions():
+    raise_on_signals()
+    with pytest.raises(Stopped) as caught:
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
@@ -97,23 +98,29 @@ def test_signals_as_exceptions_let_everything_be_closed(monkeypatch):
 
 
 def test_a_signal_that_follows_at_once_is_the_same_wish_whoever_took_the_first():
-    with signals_as_exceptions():
-        with stop_on_signals() as stop:
-            signal.raise_signal(signal.SIGTERM)
+    raise_on_signals()
+    with stop_on_signals() as stop:
         signal.raise_signal(signal.SIGTERM)
-        assert stop.signal == signal.SIGTERM
+    signal.raise_signal(signal.SIGTERM)
+    assert stop.signal == signal.SIGTERM
 
 
 def test_a_wish_within_a_wish_belongs_to_the_inner_one(monkeypatch):
     monkeypatch.setattr(_signals, "SECOND", 0.0)
-    with signals_as_exceptions():
-        with stop_on_signals() as stop:
-            signal.raise_signal(signal.SIGHUP)
-            assert stop.signal == signal.SIGHUP
-        with pytest.raises(Stopped), stop_on_signals() as stop:
-            signal.raise_signal(signal.SIGTERM)
-            time.sleep(0.001)
-            signal.raise_signal(signal.SIGTERM)
+    raise_on_signals()
+    with stop_on_signals() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.signal == signal.SIGHUP
+    with pytest.raises(Stopped), stop_on_signals() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.001)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_handlers_are_put_back():
+    restore = raise_on_signals()
+    restore()
+    assert all(signal.getsignal(number) is signal.default_int_handler for number in WISHES)
 
 
 def test_the_wish_is_found_behind_other_exceptions():

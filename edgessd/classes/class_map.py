@@ -75,7 +75,7 @@ def class_labels(names: str | Iterable[str], classes: Sequence[str]) -> NDArray[
     """Return the labels of these class names, sorted, each once; names are found as `ClassMap` finds them.
 
     names: one name, or any iterable of names, numpy's strings and arrays included.
-    Raises OptionError for a name that `classes` lacks, and for what is no name.
+    Raises OptionError for a name that `classes` lacks, for what is no name, and for no name at all.
     """
     try:
         if isinstance(names, np.ndarray):
@@ -92,6 +92,8 @@ def class_labels(names: str | Iterable[str], classes: Sequence[str]) -> NDArray[
             near = did_you_mean(name, classes)
             raise OptionError(f"the model has no class {printable(name, 60)!r}{near}: see `edgessd info`")
         found.add(label)
+    if not found:
+        raise OptionError("classes names none, so that nothing could be found: name some, or leave it out for all")
     return np.array(sorted(found), np.int64)
 
 

@@ -62,13 +62,13 @@ def run_benchmark(settings: Settings) -> None:
         machines=[describe_machine()],
     )
     _warn_if_busy(console, report)
-    interrupted = False
+    interrupted: KeyboardInterrupt | None = None
     with _progress(console, tasks) as began:
         try:
             for row in run_all(tasks, lambda task: measure_apart(task, settings.timeout), began):
                 report.rows.append(row)
-        except KeyboardInterrupt:  # what was measured until then is shown
-            interrupted = True
+        except KeyboardInterrupt as error:  # what was measured until then is shown
+            interrupted = error
     if settings.preset is not None:
         add_published(report)
     if there is not None:
@@ -77,8 +77,8 @@ def run_benchmark(settings: Settings) -> None:
     _show(console, report, settings)
     if old is not None:
         print_comparison(console, old, report)
-    if interrupted:
-        raise KeyboardInterrupt
+    if interrupted is not None:
+        raise interrupted
     _refuse_if_nothing(report.rows)
 
 
@@ -196,19 +196,22 @@ def _progress(console: Console, tasks: Sequence[Task]) -> Iterator[Began | None]
 
 
 def _show(console: Console, report: Report, settings: Settings) -> None:
-    """Print the table; write the files that were asked for."""
+    """Write the files that were asked for, and print the table."""
     if not report.rows:
         return
-    print_report(console, report)
+    written = []
     files = ((settings.json_file, Report.to_json), (settings.csv_file, to_csv), (settings.markdown, to_markdown))
     for path, text in files:
         if path is not None:
             write_text_atomic(path, text(report))
-            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+            written.append(path)
     plot = settings.plot
     if plot is not None and any(row.stages for row in report.rows):
         write_plot(report, plot)
-        console.print(f"wrote {plot}", highlight=False, soft_wrap=True)
+        written.append(plot)
+    print_report(console, report)
+    for path in written:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 def _refuse_if_nothing(rows: Sequence[Row]) -> None:

@@ -80,6 +80,8 @@ def doctor(
     fit = None
     if len(input_boxes(labelled, sizes, tensor)[0]):
         fit = fit_priors(labelled, sizes, tensor, table, seed)
+    if json_file is not None:
+        write_text_atomic(json_file, json.dumps(report_dict(checkup, fit, labelled.classes), indent=1) + "\n")
     _print(console, checkup, fit, labelled.classes)
     if sheet is not None:
         _write_sheet(console, checkup, sheet)
@@ -88,9 +90,6 @@ def doctor(
     elif plots is not None and fit is not None:
         histograms(plots, checkup, fit, table, labelled.classes)
         console.print(f"wrote {plots}", highlight=False, soft_wrap=True)
-    if json_file is not None:
-        document = report_dict(checkup, fit, labelled.classes)
-        write_text_atomic(json_file, json.dumps(document, indent=1) + "\n")
     if fix is not None:
         done = repair(checkup, fix, sources(data), renames)
         what = ", ".join(f"{count} x {name}" for name, count in done.repairs.items() if count) or "nothing to repair"

@@ -92,14 +92,14 @@ def quantize(
                 pictures.paths[:SENSITIVITY_PICTURES],
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
+        write_text_atomic(sensitivity / "table.json", json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")
+        draw(costs, sensitivity / "layers.png")
         table = Table("layer", "rounded", "boxes", "scores")
         for column in table.columns[2:]:
             column.justify = "right"
         for cost in costs[:15]:
             table.add_row(cost.module, cost.kind, f"{cost.boxes:.4f}", f"{cost.scores:.4f}")
         console.print(table)
-        write_text_atomic(sensitivity / "table.json", json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")
-        draw(costs, sensitivity / "layers.png")
         console.print(f"all layers: {sensitivity / 'table.json'}, {sensitivity / 'layers.png'}", soft_wrap=True)
     if rounding == "adaptive":
         with console.status(f"rounding weights {count}"):

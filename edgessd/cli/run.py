@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 from typing import NoReturn
 
 import typer
 
-from edgessd._signals import signals_as_exceptions, stopped_by
+from edgessd._signals import raise_on_signals, stopped_by
 from edgessd.errors import EdgeSSDError
 from edgessd.io import streams
 
@@ -23,8 +22,7 @@ def run(module: str, *first: str) -> NoReturn:
     is a fault of edgessd and shows its traceback.
     """
     streams.take_over()
-    # Never left again: one more signal while the program ends is the same wish.
-    contextlib.ExitStack().enter_context(signals_as_exceptions())
+    raise_on_signals()  # to the very end: one more signal while the program ends is the same wish
     lost = None
     try:
         code = _run(module, first)

@@ -71,10 +71,10 @@ def clip(tmp_path):
     return tmp_path / "clip.avi"
 
 
-def ends(arguments, monkeypatch):
-    """Run `edgessd detect` as the command line does; return its exit code."""
+def ends(arguments, monkeypatch, function=detect):
+    """Run a command as the command line does; return its exit code."""
     app = typer.Typer()
-    app.command()(detect)
+    app.command()(function)
     monkeypatch.setattr("sys.argv", ["edgessd", *map(str, arguments)])
     monkeypatch.setattr(command, "app", app, raising=False)
     with pytest.raises(SystemExit) as ended:
@@ -104,6 +104,21 @@ def test_a_signal_ends_detect_with_what_it_has(kind, name, trap, pictures, clip,
             frames += 1
         assert frames == 3
     assert not list(tmp_path.rglob(".*"))
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_every_other_command_as_an_exception(name, monkeypatch, capfd):
+    number, closed = getattr(signal, name), []
+
+    def work() -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            closed.append(True)
+
+    assert ends([], monkeypatch, work) == 128 + number and closed == [True]
+    assert capfd.readouterr().err == f"stopped by {name}\n"
 
 
 def test_files_are_written_where_the_work_breaks_off(trap, pictures, tmp_path, monkeypatch):

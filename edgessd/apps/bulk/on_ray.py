@@ -11,12 +11,15 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from edgessd._signals import WISHES
 from edgessd.apps.bulk.arrow import pyarrow as pa
 from edgessd.apps.bulk.manifest import Manifest, Source
 from edgessd.apps.bulk.plan import read_block
@@ -93,15 +96,25 @@ def connected(address: str | None) -> Iterator[None]:
             return
         wanted = _address(address)
         options = {"include_dashboard": False} if wanted == "local" else {}
+        handlers = {number: signal.getsignal(number) for number in WISHES}
         try:
             with _no_stderr():
                 ray.init(wanted, log_to_driver=False, logging_level=logging.ERROR, **options)
+            _put_back(handlers)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise DeviceError(f"no Ray cluster can be joined at {wanted}: {_last_line(error)}") from error
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _put_back(handlers: dict[int, Any]) -> None:
+    """Ray takes SIGTERM for itself, and would end the program without a word."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def count_workers(wanted: int | None, threads: int) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from edgessd.apps.camera.counters import Shape
+from edgessd.apps.camera.extras import import_extra
 from edgessd.apps.camera.pipeline import Result
 from edgessd.draw.detections import Rect, class_color, draw_detections, draw_label, label_height
 from edgessd.draw.text import text_width
-from edgessd.errors import missing_extra
+from edgessd.errors import DependencyError
 from edgessd.io.images import Image
 
 Style = Literal["own", "supervision"]
@@ -26,10 +26,14 @@ class Drawing(Protocol):
 
 
 def open_drawing(style: Style | None = None) -> Drawing:
-    """Return the drawing of this style; None is supervision's where it is installed, else our own."""
-    if style is None:
-        style = "supervision" if importlib.util.find_spec("supervision") is not None else "own"
-    return SupervisionDrawing() if style == "supervision" else OwnDrawing()
+    """Return the drawing of this style; None is supervision's where it is installed and starts, else our own."""
+    if style != "own":
+        try:
+            return SupervisionDrawing()
+        except DependencyError:
+            if style is not None:
+                raise
+    return OwnDrawing()
 
 
 class OwnDrawing:
@@ -47,11 +51,7 @@ class SupervisionDrawing:
     """supervision's boxes, labels and, where objects are tracked, the way they came. Raises DependencyError."""
 
     def __init__(self) -> None:
-        try:
-            import supervision
-        except ImportError:
-            raise missing_extra("supervision", "track") from None
-        self._supervision = supervision
+        self._supervision = import_extra("supervision")
         self._size: tuple[int, int] | None = None
         self._annotators: list[Any] = []
 

@@ -38,6 +38,7 @@ from edgessd.classes.class_map import class_labels
 from edgessd.detector import Detector
 from edgessd.errors import InputError, printable
 from edgessd.io.video import shortcoming_of
+from edgessd.options.secrets import read_secret, source_with_password
 
 if TYPE_CHECKING:
     from edgessd.apps.camera.web.server import WebAddress
@@ -238,8 +239,9 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 def _open_source(settings: Settings, size: tuple[int, int] | None) -> FrameSource:
     def open_it() -> FrameSource:
-        return open_source(settings.source, size=size, loop=settings.loop)
+        return open_source(named, size=size, loop=settings.loop)
 
+    named = source_with_password(settings.source, settings.source_password_file)
     opened = open_it()
     if not opened.live or settings.source == "browser":
         return opened
@@ -280,4 +282,5 @@ def _web_address(settings: Settings) -> WebAddress | None:
         return None
     from edgessd.apps.camera.web.server import WebAddress
 
-    return WebAddress.parse(settings.web, settings.web_token, settings.web_cert)
+    token = settings.web_token if settings.web_token_file is None else None
+    return WebAddress.parse(settings.web, token or read_secret("web-token", settings.web_token_file), settings.web_cert)

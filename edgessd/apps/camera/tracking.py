@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from edgessd.apps.camera.extras import import_extra
 from edgessd.apps.camera.pipeline import Result
-from edgessd.errors import missing_extra
 
 _SURE = 0.1  # above the score threshold: detections that begin a track; weaker ones only continue one
 
@@ -20,14 +20,9 @@ class Tracker:
     """
 
     def __init__(self, score_threshold: float, fps: float) -> None:
-        try:
-            import supervision
-            from trackers import ByteTrackTracker
-        except ImportError:
-            raise missing_extra("tracking (trackers, supervision)", "track") from None
-        self._supervision = supervision
+        self._supervision = import_extra("supervision")
         sure = min(score_threshold + _SURE, 0.9)
-        self._tracker: Any = ByteTrackTracker(
+        self._tracker: Any = import_extra("trackers").ByteTrackTracker(
             frame_rate=fps,
             lost_track_buffer=30,
             track_activation_threshold=sure,

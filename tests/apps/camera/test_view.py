@@ -129,6 +129,17 @@ def test_supervision_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(DependencyError, match=r"edgessd\[track\]"):
         open_drawing("supervision")
+    assert type(open_drawing(None)) is OwnDrawing
+
+
+def test_supervision_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(name: str) -> None:  # on a system that is read-only as a whole
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("importlib.import_module", nowhere)
+    with pytest.raises(DependencyError, match="set TMPDIR"):
+        open_drawing("supervision")
+    assert type(open_drawing(None)) is OwnDrawing
 
 
 # the loop
