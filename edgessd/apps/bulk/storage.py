@@ -18,6 +18,7 @@ from edgessd.apps.bulk.arrow import pyarrow
 from edgessd.errors import InputError, printable
 from edgessd.io.address import url_scheme
 from edgessd.io.files import make_folder, write_bytes_atomic, writing
+from edgessd.io.local import local_path
 
 BUCKETS = ("s3", "gs")
 CONNECT_SECONDS = 10
@@ -105,6 +106,7 @@ def in_bucket(address: str) -> bool:
 
 def file_system(address: str) -> tuple[Any, str]:
     """Return Arrow's file system for an address or a local path, and the path in it (local ones absolute)."""
+    address = local_path(address)
     scheme = url_scheme(address)
     if scheme in BUCKETS:
         rest = address.split("://", 1)[1]

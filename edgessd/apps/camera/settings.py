@@ -66,7 +66,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     classes: Annotated[list[str] | None, shared.CLASSES.below(_MODEL)] = None
 
     output: Annotated[
-        Path | None, Option("Save the annotated video (.mp4, .mov, .mkv or .avi).", short="o", panel=_OUTPUT)
+        Path | None, Option("Save the annotated video (.mp4, .mov, .mkv, .webm or .avi).", short="o", panel=_OUTPUT)
     ] = None
     window: Annotated[bool | None, Option("Show a window; default: where there is a display.", panel=_OUTPUT)] = None
     numbers: Annotated[
