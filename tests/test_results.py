@@ -72,18 +72,20 @@ def test_filtering():
     found = make()
     assert found.filter(0.5, ["cat"]).scores.tolist() == pytest.approx([0.6])
     assert found.filter(classes=["dog"]).names == ()
-    assert found.filter(classes=[]).names == ()
+    assert found.filter().names == found.filter(None, None).names == found.names
+    with pytest.raises(OptionError, match="classes names none"):
+        found.filter(classes=[])
     assert found.filter(classes=["CAT"]).names == ("cat", "cat")
 
 
 @pytest.mark.parametrize(
     "threshold", [0.6, np.float32(0.6), np.float64(0.6), np.float16(0.6), np.array(0.6), np.float64(np.float32(0.6))]
 )
-def test_a_threshold_of_any_type_keeps_the_score_that_equals_it(threshold):
-    assert len(make().filter(threshold)) == (2 if np.float32(threshold) <= np.float32(0.6) else 1)
+def test_a_score_equal_to_the_threshold_of_any_type_goes(threshold):
+    assert len(make().filter(threshold)) == (2 if np.float32(threshold) < np.float32(0.6) else 1)
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), "high", None, [0.5, 0.5], 50])
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), "high", [0.5, 0.5], 50])
 def test_what_is_no_threshold_is_refused(threshold):
     with pytest.raises(OptionError, match="score_threshold must be a number within 0 and 1"):
         make().filter(threshold)

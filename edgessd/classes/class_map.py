@@ -75,7 +75,7 @@ def class_labels(names: str | Iterable[str], classes: Sequence[str]) -> NDArray[
     """Return the labels of these class names, sorted, each once; names are found as `ClassMap` finds them.
 
     names: one name, or any iterable of names, numpy's strings and arrays included.
-    Raises OptionError for a name that `classes` lacks, and for what is no name.
+    Raises OptionError for a name that `classes` lacks, for what is no name, and for no name at all.
     """
     try:
         if isinstance(names, np.ndarray):
@@ -83,15 +83,18 @@ def class_labels(names: str | Iterable[str], classes: Sequence[str]) -> NDArray[
         given = [names] if isinstance(names, (str, bytes)) else list(names)
     except TypeError:
         raise OptionError(f"classes must be names, not {printable(repr(names), 60)}") from None
+    exact = {name: label for label, name in enumerate(classes)}
     found = set()
     for name in given:
         if not isinstance(name, str):
             raise OptionError(f"classes are given by name, not as {printable(repr(name), 60)}: see `edgessd info`")
-        label = int(ClassMap([name], classes).table[0])
+        label = exact[name] if name in exact else int(ClassMap([name], classes).table[0])
         if label < 0:
             near = did_you_mean(name, classes)
             raise OptionError(f"the model has no class {printable(name, 60)!r}{near}: see `edgessd info`")
         found.add(label)
+    if not found:
+        raise OptionError("classes names none, so that nothing could be found: name some, or leave it out for all")
     return np.array(sorted(found), np.int64)
 
 

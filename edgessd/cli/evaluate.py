@@ -48,7 +48,7 @@ def evaluate(
     threads: options.Threads = None,
     spec: options.Spec = None,
     labels: options.Labels = None,
-    score_threshold: Annotated[float | None, typer.Option(help="Lowest score; default 0.01.")] = None,
+    score_threshold: Annotated[float | None, typer.Option(help="Only scores above this; default 0.01.")] = None,
     iou_threshold: Annotated[float | None, typer.Option(help="Of the suppression; default coco 0.6, voc 0.5.")] = None,
     max_detections: Annotated[int | None, typer.Option(help="In one picture; default coco 100, voc 200.")] = None,
     max_failed: Annotated[

@@ -25,15 +25,14 @@ def under_protocol(
     iou_threshold: float | None = None,
     max_detections: int | None = None,
 ) -> Detector:
-    """Return the detector with the thresholds of a metric's protocol, or with those that are given.
+    """Return the detector with the thresholds of a metric's protocol, or with those that are given; classes stay.
 
     A file of level `nms` has its thresholds inside: it comes back as it is.
     """
     if detector.spec.output.level == "nms":
         return detector
     score, iou, most = PROTOCOLS[metric]
-    return Detector(
-        detector.runtime,
+    return detector.with_options(
         score_threshold=score if score_threshold is None else score_threshold,
         iou_threshold=iou if iou_threshold is None else iou_threshold,
         max_detections=most if max_detections is None else max_detections,

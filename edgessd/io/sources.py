@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from edgessd.errors import InputError
+from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.address import url_scheme
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
@@ -16,7 +16,7 @@ from edgessd.io.local import is_pattern, local_path, matching_files
 Source: TypeAlias = str | os.PathLike[str]
 
 
-def expand(sources: Source | Iterable[Source]) -> list[str | Path]:
+def expand(sources: Source | Iterable[Source], failures: list[EdgeSSDError] | None = None) -> list[str | Path]:
     """Return the pictures and videos that `sources` name, in the order given; addresses stay strings.
 
     A folder stands for the pictures directly in it, sorted by name; hidden files are left out. A
@@ -24,19 +24,26 @@ def expand(sources: Source | Iterable[Source]) -> list[str | Path]:
     folders; folders in front that are there by that name are no pattern). The address of a local file
     (`file:///...`) stands for its path, anything else for itself, whether it exists or not: whoever opens it says so.
     Raises InputError for a folder without pictures, a pattern that matches nothing, or no source at all.
+
+    failures: where given, the errors of single sources are added to it instead, and the others are returned.
     """
     items = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     found: list[str | Path] = []
     for item in items:
-        if not isinstance(item, str | os.PathLike):
-            raise InputError(f"a source is a path, a pattern or an address, not {type(item).__name__}")
-        found.extend(_expand_one(item))
-    if not found:
+        try:
+            found.extend(_expand_one(item))
+        except InputError as error:
+            if failures is None:
+                raise
+            failures.append(error)
+    if not items:
         raise InputError("no pictures are named: give a file, a folder, a pattern or an address")
     return found
 
 
 def _expand_one(source: Source) -> list[str | Path]:
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"a source is a path, a pattern or an address, not {type(source).__name__}")
     shown = printable(source)
     try:
         if isinstance(source, str):

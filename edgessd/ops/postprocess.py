@@ -78,7 +78,7 @@ def _final(
     """Select from final outputs; a graph's count and labels are not trusted. The order is by score here, too."""
     count = int(np.clip(outputs.counts[picture], 0, len(outputs.scores[picture])))
     score, label = outputs.scores[picture][:count], outputs.labels[picture][:count]
-    keep = np.isfinite(score) & (score > limits.score_threshold) & (label >= 0) & (label < num_classes)
+    keep = np.isfinite(score) & (score > np.float32(limits.score_threshold)) & (label >= 0) & (label < num_classes)
     if classes is not None:
         keep &= np.isin(label, classes)
     chosen = np.flatnonzero(keep)

@@ -1,7 +1,8 @@
 """From class logits to the few (prior, class) pairs whose score passes the threshold.
 
-A score is a rising function of its logit, so a threshold on scores is a threshold on logits: exp()
-is only taken of what passes.
+A score is a rising function of its logit, so a threshold on scores is nearly one on logits: exp() is only taken of
+what can pass. What counts is the score itself, as float32: it must be above the threshold, at every level and in
+`Detections.filter`, as ONNX's NonMaxSuppression has it. A score equal to the threshold is left out.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ def logit(score: float) -> float:
     return math.inf if score >= 1 else math.log(score / (1 - score))
 
 
+def lowest_logit(threshold: float) -> np.float32:
+    """Return a logit below which no score exceeds the threshold, with room for the rounding of float32."""
+    return np.float32(logit(threshold * (1 - 3e-7)) - 1e-3)
+
+
 def candidates(
     logits: Floats,
     scores: Literal["softmax", "sigmoid"],
@@ -65,26 +71,27 @@ def score_candidates(scores: Floats, threshold: float, classes: NDArray[np.int64
     flat = np.ascontiguousarray(columns, np.float32).reshape(-1)
     found = np.flatnonzero(flat > np.float32(threshold))
     found = found[np.isfinite(flat[found])]
-    prior, label = np.divmod(found, columns.shape[1])
+    prior, label = np.divmod(found, max(columns.shape[1], 1))
     return prior, label if classes is None else classes[label], flat[found]
 
 
 def _sigmoid_candidates(logits: Floats, threshold: float, classes: NDArray[np.int64] | None) -> Candidates:
     columns = logits if classes is None else logits[:, classes]
     flat = np.ascontiguousarray(columns).reshape(-1)
-    found = np.flatnonzero(flat > np.float32(logit(threshold)))
-    prior, label = np.divmod(found, columns.shape[1])
-    return prior, label if classes is None else classes[label], sigmoid(flat[found])
+    found = np.flatnonzero(flat > lowest_logit(threshold))
+    scores = sigmoid(flat[found])
+    above = scores > np.float32(threshold)
+    prior, label = np.divmod(found[above], max(columns.shape[1], 1))
+    return prior, label if classes is None else classes[label], scores[above]
 
 
 def _softmax_candidates(logits: Floats, threshold: float, classes: NDArray[np.int64] | None) -> Candidates:
-    # score > t means background < 1 - t, so logit > background logit + log(t / (1 - t)): a cheap
-    # test that no candidate fails. The slack covers rounding; the exact test follows.
+    # score > t means background < 1 - t, so logit > background logit + log(t / (1 - t)).
     foreground = logits[:, 1:] if classes is None else logits[:, 1 + classes]
-    bound = logits[:, 0] + np.float32(logit(threshold) - 1e-3)
-    rows = np.flatnonzero(foreground.max(axis=1) > bound)
+    bound = logits[:, 0] + lowest_logit(threshold)
+    rows = np.flatnonzero(foreground.max(axis=1, initial=-np.inf) > bound)
     table = softmax(logits[rows])[:, 1:]
     if classes is not None:
         table = table[:, classes]
-    row, label = np.nonzero(table > threshold)
+    row, label = np.nonzero(table > np.float32(threshold))
     return rows[row], label if classes is None else classes[label], table[row, label]

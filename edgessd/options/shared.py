@@ -11,5 +11,5 @@ SPEC = Option("JSON description, for a model file that carries none.")
 LABELS = Option(
     "Class names for another tool's TFLite detector: a text file, one name a line, or coco90.", file="there"
 )
-SCORE_THRESHOLD = Option("Lowest score, 0..1; default: the model's own.")
+SCORE_THRESHOLD = Option("Only scores above this, 0..1; default: the model's own.")
 CLASSES = Option("Only these classes.", commas=True, metavar="CLASS[,CLASS]")

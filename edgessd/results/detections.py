@@ -122,19 +122,18 @@ class Detections:
     def _select(self, pick: Any) -> Detections:
         return replace(self, boxes=self.boxes[pick], scores=self.scores[pick], labels=self.labels[pick])
 
-    def filter(self, score_threshold: SupportsFloat = 0.0, classes: str | Iterable[str] | None = None) -> Detections:
-        """Keep detections with a score of at least `score_threshold` and, if given, of these classes.
+    def filter(
+        self, score_threshold: SupportsFloat | None = None, classes: str | Iterable[str] | None = None
+    ) -> Detections:
+        """Keep detections with a score above `score_threshold` and of these classes; None keeps all.
 
-        score_threshold: 0..1, compared as float32. classes: names, found as `ClassMap` finds them.
+        score_threshold: 0..1, compared as float32. As in a `Detector`, a score equal to it goes. classes: names, at
+        least one, found as `ClassMap` finds them.
         Raises OptionError for a threshold that is none, and for a name that the model does not have.
         """
-        try:
-            least = float(score_threshold)
-        except (TypeError, ValueError):
-            least = -1
-        if not 0 <= least <= 1:
-            raise OptionError(f"score_threshold must be a number within 0 and 1, not {printable(score_threshold, 40)}")
-        keep = self.scores >= np.float32(least)
+        keep = np.ones(len(self), bool)
+        if score_threshold is not None:
+            keep = self.scores > np.float32(_fraction(score_threshold))
         if classes is not None:
             keep &= np.isin(self.labels, class_labels(classes, self.classes))
         return self._select(keep)
@@ -275,6 +274,16 @@ class Detections:
     def __repr__(self) -> str:
         objects = ", ".join(f"{found.name} {found.score:.2f}" for found in self)
         return f"<Detections of a {self.image_size[0]}x{self.image_size[1]} picture: {objects or 'nothing'}>"
+
+
+def _fraction(threshold: SupportsFloat) -> float:
+    try:
+        value = float(threshold)
+    except (TypeError, ValueError):
+        value = -1
+    if not 0 <= value <= 1:
+        raise OptionError(f"score_threshold must be a number within 0 and 1, not {printable(threshold, 40)}")
+    return value
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:

@@ -85,7 +85,8 @@ def test_labels_of_names():
     assert class_labels("dog", ("cat", "dog")).tolist() == [1]
     assert class_labels(["tv", "television"], ("tvmonitor",)).tolist() == [0]
     assert class_labels(np.array(["dog"]), ("cat", "dog")).tolist() == [1]
-    assert class_labels([], ("cat",)).tolist() == []
+    with pytest.raises(OptionError, match="classes names none"):
+        class_labels([], ("cat",))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgessd.ops.scores import candidates, logit, score_candidates, sigmoid, softmax
+from edgessd.ops.scores import candidates, class_scores, logit, score_candidates, sigmoid, softmax
 
 
 def reference(logits, kind, threshold):
@@ -81,3 +81,32 @@ def test_sigmoid_is_exact_down_to_minus_80():
     assert sigmoid(np.float32([-80, -79.5, -1000])).tolist() == pytest.approx(
         [np.exp(-80.0), np.exp(-79.5), np.exp(-80.0)], rel=1e-6
     )
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("columns", [2, 7])
+def test_a_score_equal_to_the_threshold_is_left_out_and_one_above_it_is_not(rng, kind, columns):
+    logits = rng.normal(0, 4, (60, columns)).astype(np.float32)
+    table = class_scores(logits, kind)
+    for score in np.unique(table)[::3].tolist():  # each as the threshold, exactly
+        _, _, found = candidates(logits, kind, score)
+        assert found.tolist() == table[table > np.float32(score)].tolist()
+        assert score_candidates(table, score)[2].tolist() == found.tolist()
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_scores_beside_thresholds_at_both_ends(kind):
+    column = np.concatenate([np.linspace(-25, 25, 4001), [-90, 90]]).astype(np.float32)[:, None]
+    logits = column if kind == "sigmoid" else np.concatenate([np.zeros_like(column), column], axis=1)
+    table = class_scores(logits, kind)
+    for threshold in (0.0, 1e-9, 1e-4, 0.5, 0.999, 0.9999999, 1.0, float(np.nextafter(np.float32(1), np.float32(0)))):
+        _, _, found = candidates(logits, kind, threshold)
+        assert found.tolist() == table[table > np.float32(threshold)].tolist()
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_no_classes_give_no_candidates(rng, kind):
+    none = np.array([], np.int64)
+    logits = rng.normal(0, 3, (20, 4)).astype(np.float32)
+    for found in (candidates(logits, kind, 0.1, none), score_candidates(class_scores(logits, kind), 0.1, none)):
+        assert [len(each) for each in found] == [0, 0, 0]

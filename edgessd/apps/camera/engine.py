@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from edgessd.apps.camera.models import RUNTIMES
 from edgessd.classes.class_map import ClassMap
 from edgessd.detector import Detector
@@ -94,7 +92,7 @@ class Engine:
 
     def _rebuild(self, threshold: float | None, chosen: tuple[str, ...] | None) -> None:
         with self._lock:
-            self._detector = _like(self._detector, threshold, chosen)
+            self._detector = self._detector.with_options(score_threshold=threshold, classes=chosen)
             self._chosen = chosen
 
     def runtimes(self, model: str | None = None) -> Sequence[str]:
@@ -158,9 +156,9 @@ class Engine:
             if chosen is not None:
                 chosen = tuple(name for _, name in ClassMap(chosen, new.spec.classes).pairs) or None
             try:
-                new = _like(new, old.thresholds.score_threshold, chosen)
+                new = new.with_options(score_threshold=old.thresholds.score_threshold, classes=chosen)
             except OptionError:  # a threshold that is baked in
-                new = _like(new, None, chosen)
+                new = new.with_options(classes=chosen)
             self._detector, self._model, self._chosen = new, model, chosen
             old.close()
         self.say(f"{new.spec.name} in {new.runtime.name}")
@@ -171,15 +169,3 @@ class Engine:
             self._switch.join(30.0)
         with self._lock:
             self._detector.close()
-
-
-def _like(detector: Detector, threshold: float | None, chosen: tuple[str, ...] | None) -> Detector:
-    """The same engine behind another threshold and other classes."""
-    limits = msgspec.structs.asdict(detector.thresholds)
-    return Detector(
-        detector.runtime,
-        score_threshold=limits["score_threshold"] if threshold is None else threshold,
-        iou_threshold=limits["iou_threshold"],
-        max_detections=limits["max_detections"],
-        classes=chosen,
-    )

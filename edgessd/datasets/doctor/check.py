@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgessd._text import read_lines
 from edgessd.datasets.doctor.boxes import box_problems, odd_sizes
 from edgessd.datasets.doctor.names import misspelt
 from edgessd.datasets.doctor.scan import Scan, scan_pictures
-from edgessd.datasets.pictures import read_text
 from edgessd.datasets.problems import KINDS, Problem
 from edgessd.datasets.records import Records
 from edgessd.datasets.voc import split_names
@@ -113,7 +113,7 @@ def _leaks(records: Records) -> list[Problem]:
         members = {}
         for split in split_names(folder):
             path = folder / "ImageSets" / "Main" / f"{split}.txt"
-            members[split] = {line.split()[0] for line in read_text(path).splitlines() if line.strip()}
+            members[split] = {line.split()[0] for line in read_lines(path)}
         names = sorted(members)
         for place, one in enumerate(names):
             for other in names[place + 1 :]:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from edgessd._text import read_lines
 from edgessd.datasets.doctor.boxes import OVERSHOOT, is_double
 from edgessd.datasets.doctor.check import Checkup
-from edgessd.datasets.pictures import read_text
 from edgessd.datasets.records import Object, Record, Records
 from edgessd.datasets.split import plain_name
 from edgessd.errors import InputError, OptionError, did_you_mean
@@ -148,7 +148,7 @@ def _write_voc(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classe
     lists: dict[str, list[str]] = defaultdict(list)
     for folder in dict.fromkeys(record.source.parent.parent for record, _ in kept):
         for path in sorted((folder / "ImageSets" / "Main").glob("*.txt")):
-            lines = (line.split() for line in read_text(path).splitlines() if line.strip())
+            lines = (line.split() for line in read_lines(path))
             lists[path.name] += [" ".join(words) for words in lines if plain_name(words[0]) in taken]
     for name, lines_kept in lists.items():
         write_part(out / "ImageSets" / "Main" / name, "".join(f"{line}\n" for line in lines_kept))

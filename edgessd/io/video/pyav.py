@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgessd._cv2 import cv2
-from edgessd.errors import InputError
+from edgessd.errors import InputError, printable
 from edgessd.io.video.orient import UPRIGHT, Matrix, display_matrix, turned, turned_aspect, turned_size
 from edgessd.io.video.types import Image, VideoInfo, resized, square_size, usable_fps
 
@@ -68,7 +68,7 @@ class PyAvDecoder:
         try:
             self._container = av.open(source, timeout=timeout, options=options, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
-            raise InputError(_reason(error)) from error
+            raise InputError(_reason(error)) from None  # its own text has the whole address
         try:
             self._stream = next(each for each in self._container.streams.video if not _is_cover(each))
         except StopIteration:
@@ -147,7 +147,7 @@ class PyAvDecoder:
                     self._damaged += 1
         except av.FFmpegError as error:
             if self._live:
-                raise InputError(_reason(error)) from error
+                raise InputError(_reason(error)) from None
             self._error = _reason(error)
 
     def _note_end(self, packet: Any) -> None:
@@ -194,7 +194,7 @@ def _matrix(frame: Any) -> Matrix:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError) or type(error).__name__ in ("ExitError", "TimeoutError"):
         return "no answer in time"
-    return str(getattr(error, "strerror", None) or error).lower()
+    return printable(getattr(error, "strerror", None) or error).lower()
 
 
 class PyAvEncoder:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgessd._cv2 import cv2
 from edgessd.errors import InputError
 from edgessd.io.video import VideoFile, pyav
 from edgessd.io.video.types import StreamClock, usable_fps
@@ -62,7 +63,9 @@ def test_frames_stamps_and_size(
         frames = list(video)
         assert video.info.size == (64, 48) and video.info.pixel_aspect == 1
     assert len(frames) == len(stamps)
-    if engine == "pyav" or name not in ONLY_PYAV:
+    # Before 4.13 OpenCV tells no stamps of a Matroska file whose second frame comes late.
+    old = tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 13)
+    if engine == "pyav" or (name not in ONLY_PYAV and not (old and name == "sparse.mkv")):
         assert [each.time for each in frames] == pytest.approx(stamps, abs=0.012 if name.endswith(".gif") else 0.002)
     for number, (image, _) in enumerate(frames):
         assert image.shape == (48, 64, 3) and image.dtype == np.uint8

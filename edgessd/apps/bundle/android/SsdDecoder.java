@@ -135,18 +135,17 @@ public final class SsdDecoder {
 
     /** Keep the pairs of prior and label whose score is above the threshold. */
     private void collect(float[] logits) {
-        double score = scoreThreshold;
-        double bound = score <= 0 ? Double.NEGATIVE_INFINITY
-                : score >= 1 ? Double.POSITIVE_INFINITY : Math.log(score / (1 - score));
+        double low = scoreThreshold * (1 - 3e-7); // room for rounding, here and in bound: what counts are the scores
+        float bound = low <= 0 ? Float.NEGATIVE_INFINITY : (float) (Math.log(low / (1 - low)) - 1e-3);
         count = 0;
         for (int prior = 0; prior < PRIORS.length / 4; prior++) {
             if (!TAKES_PART[prior]) {
                 continue;
             }
             if (SsdModel.SOFTMAX) {
-                collectSoftmax(logits, prior, (float) (bound - 1e-3));
+                collectSoftmax(logits, prior, bound);
             } else {
-                collectSigmoid(logits, prior, (float) bound);
+                collectSigmoid(logits, prior, bound);
             }
         }
     }
@@ -155,7 +154,10 @@ public final class SsdDecoder {
         int start = prior * SsdModel.COLUMNS;
         for (int i = start; i < start + SsdModel.COLUMNS; i++) {
             if (logits[i] > bound) {
-                add(1 / (1 + exp(-Math.max(logits[i], -80))), i);
+                float score = 1 / (1 + exp(-Math.max(logits[i], -80)));
+                if (score > (float) scoreThreshold) {
+                    add(score, i);
+                }
             }
         }
     }

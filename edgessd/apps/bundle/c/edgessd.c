@@ -123,7 +123,8 @@ static float sigmoid(float x)
 
 /* Put the pairs of a prior and a label in first...last - 1 that exceed the threshold into the workspace, and return
  * their number; -1 where there is no room for all.
- * bound: of what is compared first, logits (sigmoid) or their distance from the background's (softmax). */
+ * bound: of what is compared first, logits (sigmoid) or their distance from the background's (softmax); what counts
+ * are the scores. */
 static int32_t collect(const edgessd_tensor *logits, int32_t first, int32_t last, float bound, float threshold,
                        edgessd_workspace *work)
 {
@@ -131,20 +132,19 @@ static int32_t collect(const edgessd_tensor *logits, int32_t first, int32_t last
 
     for (prior = 0; prior < EDGESSD_PRIORS; prior++) {
         const float *row = values(logits, (size_t)prior * EDGESSD_COLUMNS, EDGESSD_COLUMNS, work->row);
-        float limit = bound;
         if (EDGESSD_SOFTMAX) {
             if (!softmax(row, bound, threshold, work->row))
                 continue;
             row = work->row + 1;
-            limit = threshold;
         }
         for (label = first; label < last; label++) {
-            if (!(row[label] > limit) || (EDGESSD_EXCLUDE_BOUNDARY && !is_inside(prior)))
+            float score = EDGESSD_SOFTMAX ? row[label] : row[label] > bound ? sigmoid(row[label]) : 0;
+            if (!(score > threshold) || (EDGESSD_EXCLUDE_BOUNDARY && !is_inside(prior)))
                 continue;
             if (count == EDGESSD_CAPACITY)
                 return -1;
             work->candidates[count].index = prior * EDGESSD_CLASSES + label;
-            work->candidates[count++].score = EDGESSD_SOFTMAX ? row[label] : sigmoid(row[label]);
+            work->candidates[count++].score = score;
         }
     }
     return count;
@@ -274,16 +274,15 @@ int32_t edgessd_detect(const edgessd_tensor *logits, const edgessd_tensor *offse
                        int32_t capacity)
 {
     const edgessd_thresholds *limits = thresholds ? thresholds : &edgessd_defaults;
-    double score = limits->score_threshold;
+    double score = limits->score_threshold, low = score * (1 - 3e-7); /* room for rounding, here and in bound */
     float size[2] = {(float)width, (float)height}, scale[2];
     int32_t first, last, count, kept = 0, most = limits->max_detections < capacity ? limits->max_detections : capacity;
-    double bound = score <= 0 ? -HUGE_VAL : score >= 1 ? HUGE_VAL : log(score / (1 - score));
+    double bound = low <= 0 ? -HUGE_VAL : log(low / (1 - low)) - 1e-3;
 
     if (!has_meaning(logits) || !has_meaning(offsets) || !workspace || !found || width < 1 || height < 1 ||
         !(score >= 0 && score <= 1) || !(limits->iou_threshold >= 0 && limits->iou_threshold <= 1) || most < 1 ||
         limits->max_candidates < 1)
         return -1;
-    bound -= EDGESSD_SOFTMAX ? 1e-3 : 0; /* for rounding; the scores themselves are compared afterwards */
     source_scale(width, height, scale);
     memset(workspace->seen, 0, sizeof workspace->seen);
     /* Classes do not suppress each other, so where the candidates of all do not fit, fewer are taken at a time. */
