@@ -38,7 +38,7 @@ def test_one_picture_gives_detections_and_a_list_gives_a_list():
 
 
 def test_every_stage_is_timed(monkeypatch):
-    clock = iter([0.0, 1.0, 3.0, 7.0, 15.0])  # seconds at the borders of the stages
+    clock = iter([0.0, 1.0, 3.0, 3.0, 7.0, 7.0, 15.0])  # seconds at the borders of the stages
     monkeypatch.setattr("edgessd.detector.time", SimpleNamespace(perf_counter=lambda: next(clock)))
     timings = fake()(BLANK).timings
     assert timings == {"read": 1e3, "preprocess": 2e3, "run": 4e3, "postprocess": 8e3}
