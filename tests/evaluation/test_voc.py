@@ -104,3 +104,14 @@ def test_equal_scores_within_a_class_keep_the_order_of_pictures():
     flat = flatten(LabelledSet(tuple(truths), ("cat",), (1,)), results)
     (curve,) = voc_curves(flat)
     assert curve.true.tolist() == [bool(number % 2) for number in range(40)]
+
+
+def test_the_best_working_point_of_a_class_that_is_hardly_ever_found():
+    # One right of 301 detections, and of 300 objects.
+    curve = Curve(300, np.linspace(1, 0.1, 301), np.arange(301) == 300)
+    assert curve.best_f1() == pytest.approx((0.1, 1 / 301, 1 / 300, 2 / 601))
+
+
+def test_curves_are_of_hits_at_half_by_default():
+    flat = flatten(LabelledSet((sample(A),), ("cat",), (1,)), [found(((0, 0, 10, 4.95), 0.9))])
+    assert voc_curves(flat)[0].true.tolist() == [False] and voc_curves(flat, 0.49)[0].true.tolist() == [True]
