@@ -77,6 +77,12 @@ class Storage:
         if self.local:
             make_folder(Path(self.place(folder)))
 
+    def close_to_others(self, folder: str) -> None:
+        """Let only its owner read a folder inside this one. Of a bucket, its own policy decides."""
+        if self.local:
+            with writing(Path(self.place(folder))):
+                Path(self.place(folder)).chmod(0o700)
+
     def remove(self, folder: str) -> None:
         """Remove a folder inside this one with all it holds, if it is there."""
         if self.local:

@@ -37,6 +37,7 @@ from edgessd.apps.camera.window import why_no_window
 from edgessd.classes.class_map import class_labels
 from edgessd.detector import Detector
 from edgessd.errors import InputError, printable
+from edgessd.io.video import shortcoming_of
 from edgessd.options.secrets import read_secret, source_with_password
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ class Session:
         if settings.csv_file is not None:
             self.outputs.append(csv_lines(settings.csv_file, live=live))
         if settings.output is not None:
+            if (shortcoming := shortcoming_of(settings.output)) is not None:
+                print(shortcoming, file=sys.stderr, flush=True)
             aspect = self.source.pixel_aspect
             self.outputs.append(VideoOutput(settings.output, fps=self.fps, live=live, pixel_aspect=aspect))
 
