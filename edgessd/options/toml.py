@@ -57,7 +57,7 @@ def _load(path: Path, name: str) -> dict[str, Any]:
 
 def _located(field: Field, value: Any, folder: Path) -> Any:
     if isinstance(value, Path):
-        return folder / value.expanduser()
+        return folder / os.path.expanduser(value)  # noqa: PTH111 (leaves a user that is none as it is)
     if isinstance(value, list | tuple) and field.option.file is not None:
         return type(value)(_located_text(field, each, folder) for each in value)
     if isinstance(value, str) and field.option.file is not None:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 from edgessd.options import Option, shared
 
 Count = Annotated[int, Meta(ge=1)]
+Threads = Annotated[int, Meta(ge=1, le=1024)]
 Natural = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(ge=0.01)]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -60,7 +61,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Path | None, Option("Folder of model files to choose from while it runs.", panel=_MODEL, metavar="DIR")
     ] = None
     runtime: Annotated[str | None, shared.RUNTIME.below(_MODEL)] = None
-    threads: Annotated[Count | None, shared.THREADS.below(_MODEL)] = None
+    threads: Annotated[Threads | None, shared.THREADS.below(_MODEL)] = None
     spec: Annotated[Path | None, shared.SPEC.below(_MODEL)] = None
     score_threshold: Annotated[Fraction | None, shared.SCORE_THRESHOLD.below(_MODEL)] = None
     classes: Annotated[list[str] | None, shared.CLASSES.below(_MODEL)] = None
