@@ -62,7 +62,6 @@ class PyAvDecoder:
     def __init__(self, source: str, *, timeout: float | None = None, live: bool = False) -> None:
         import av
 
-        av.logging.set_level(None)
         self._av, self._live = av, live
         options = {"fflags": "nobuffer", "rtsp_transport": "tcp", **_wished_options()} if live else {}
         try:
@@ -103,11 +102,11 @@ class PyAvDecoder:
         )
 
     def _count(self) -> int | None:
-        """Frames that are shown: those in the file, less those that an edit list leaves out."""
+        """Frames that are shown: an edit list of an MP4 leaves some out, and fragments are not counted."""
         stream, count = self._stream, int(self._stream.frames)
-        if not count or not self._container.format.name.startswith("mov") or not stream.average_rate:
-            return count if count else None
-        return min(count, round((stream.duration or 0) * stream.time_base * stream.average_rate) or count)
+        if self._container.format.name.startswith("mov") and stream.duration and stream.average_rate:
+            count = round(stream.duration * stream.time_base * stream.average_rate)
+        return count if count else None
 
     def _promised(self) -> Fraction | None:
         """Seconds, from the beginning of the container's clock to the announced end; None without a promise."""
