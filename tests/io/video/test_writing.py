@@ -137,6 +137,8 @@ os.kill(os.getpid(), 9)
     found = read(path)
     assert [number for number, _ in found] == list(range(len(found)))
     assert len(found) >= 15  # all but the last second
+    with VideoFile(path) as video:
+        assert video.info.frame_count in (None, len(found))
     write(path, 2)  # and the next run does not write over it
     assert len(read(path)) == 2
     assert read(tmp_path / f"a.recovered{suffix}") == found
