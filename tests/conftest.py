@@ -1,8 +1,12 @@
+import os
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Some tests import onnxruntime before edgessd does, which switches its telemetry off.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # With the core install alone (make test-oldest) there is nothing here to test of the workshop beside it.
 if find_spec("torch") is None:
