@@ -8,7 +8,7 @@ FAST = -m "not slow"
 # Two files of tests at a time, so that what a file prepares is prepared once.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help clients demo test test-all test-oldest check format docs pictures models clean
+.PHONY: help clients demo test test-all test-oldest check format docs pictures models mutants clean
 help:
 	@echo "make demo         detect on the bundled photos and a clip (core install only)"
 	@echo "make test         the test suite; make test-all adds the slow ones"
@@ -16,6 +16,7 @@ help:
 	@echo "make docs         the documentation as web pages, in site/; make pictures draws its pictures again"
 	@echo "make test-oldest  the core's tests on the oldest supported versions"
 	@echo "make clients      the exported files in other people's programs; writes the table of docs/clients.md"
+	@echo "make mutants      small faults in the numerics, which their tests must notice; takes an hour or more"
 	@echo "make models       make the bundled models again (needs data, see recipes/); QUICK=1: in minutes, to try"
 
 .venv/.done: pyproject.toml constraints.txt scripts/opencv_or_headless.sh
@@ -50,6 +51,9 @@ test-all: .venv-dev/.done
 
 test-oldest: .venv-oldest/.done
 	$(OLDEST) -m pytest $(FAST)
+
+mutants: .venv-dev/.done
+	nice -n 15 $(DEV) scripts/mutants.py
 
 check: .venv-dev/.done
 	$(DEV) -m ruff check .

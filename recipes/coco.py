@@ -22,6 +22,7 @@ import msgspec
 from steps import int8_files, linked, write_table
 
 from edgessd import Detector, __version__
+from edgessd.classes.coco import COCO_IDS
 from edgessd.datasets import load_coco
 from edgessd.evaluation.coco import coco_ap
 from edgessd.evaluation.detections import detect_all
@@ -46,7 +47,7 @@ def float_checkpoint(args: argparse.Namespace) -> Path:
     if not path.exists():
         model, spec = tensorflow_ssdlite(str(args.weights))
         origin = Provenance(edgessd=__version__, weights=spec.provenance.weights, license="Apache-2.0")
-        save_checkpoint(path, model, msgspec.structs.replace(spec, name=NAME, provenance=origin))
+        save_checkpoint(path, model, msgspec.structs.replace(spec, name=NAME, category_ids=COCO_IDS, provenance=origin))
     return path
 
 

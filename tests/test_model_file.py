@@ -9,7 +9,7 @@ from edgessd import zoo
 from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError, OptionError, SpecError
 from edgessd.model_file import read_facts, read_spec
-from edgessd.spec import OutputSpec, QuantizationSpec, Thresholds
+from edgessd.spec import METADATA_KEY, OutputSpec, QuantizationSpec, Thresholds
 from edgessd.validation import validate
 
 DATA = __import__("pathlib").Path(__file__).parent / "data"
@@ -64,6 +64,18 @@ def test_without_an_engine_only_the_run_is_not_checked(monkeypatch):
     assert [check.name for check in checks if check.passed is None] == ["run"]
     assert "pip install 'edgessd[tflite]'" in checks[-1].text
     assert not failed(DATA / "tiny.tflite")
+
+
+@pytest.mark.parametrize("ids", [(17, 3), None])
+def test_category_ids_go_with_every_format(tmp_path, make_onnx, make_tflite, onnx_file, tflite_file, ids):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    wanted = msgspec.structs.replace(make_onnx.level_spec("raw"), category_ids=ids)
+    safetensors.save_file({}, tmp_path / "a.safetensors", metadata={METADATA_KEY: wanted.to_json()})
+    files = [onnx_file(spec=wanted), tmp_path / "a.safetensors"]
+    assert [read_spec(path) for path in files] == [wanted, wanted]
+    tiny = msgspec.structs.replace(make_tflite.SPEC, category_ids=ids)
+    assert read_spec(tflite_file(spec=tiny)) == tiny
+    assert all(failed(path) == {} for path in files[:1])
 
 
 @pytest.mark.parametrize("level", ["raw", "decoded", "nms"])

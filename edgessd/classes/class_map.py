@@ -83,11 +83,12 @@ def class_labels(names: str | Iterable[str], classes: Sequence[str]) -> NDArray[
         given = [names] if isinstance(names, (str, bytes)) else list(names)
     except TypeError:
         raise OptionError(f"classes must be names, not {printable(repr(names), 60)}") from None
+    exact = {name: label for label, name in enumerate(classes)}
     found = set()
     for name in given:
         if not isinstance(name, str):
             raise OptionError(f"classes are given by name, not as {printable(repr(name), 60)}: see `edgessd info`")
-        label = int(ClassMap([name], classes).table[0])
+        label = exact[name] if name in exact else int(ClassMap([name], classes).table[0])
         if label < 0:
             near = did_you_mean(name, classes)
             raise OptionError(f"the model has no class {printable(name, 60)!r}{near}: see `edgessd info`")

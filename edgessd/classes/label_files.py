@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgessd._text import decode
 from edgessd.classes.coco import COCO_CLASSES_90
 from edgessd.errors import UNPRINTABLE, OptionError, printable
 
@@ -64,7 +65,7 @@ def _from_file(path: Path, count: int | None) -> list[str]:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise OptionError(f"label file {printable(path)} has more than {MAX_BYTES:,} bytes")
-        lines = label_lines(data.decode())
+        lines = label_lines(decode(data))
     except OSError as error:
         raise OptionError(f"label file {printable(path)} cannot be read: {error.strerror}") from None
     except ValueError:  # no UTF-8, or a NUL in the name

@@ -25,6 +25,7 @@ from edgessd.errors import EdgeSSDError, InputError
 from edgessd.io.files import check_writable, printable, write_text_atomic
 from edgessd.io.sources import expand
 from edgessd.io.targets import keep_sources
+from edgessd.options.secrets import source_with_password
 
 STAGES = ("read", "preprocess", "run", "postprocess")
 
@@ -146,7 +147,7 @@ def _expanded(sources: list[str], failures: list[EdgeSSDError]) -> list[str | Pa
     items: list[str | Path] = []
     for source in sources:
         try:
-            items += expand(source)
+            items += expand(source_with_password(source) if "@" in source else source)
         except EdgeSSDError as error:  # an empty folder, say
             failures.append(error)
     return items

@@ -28,7 +28,11 @@ NOISE = (
     b"Inconsistent progression sequence",
     b"libpng ",
     b"INFO: Created TensorFlow Lite XNNPACK delegate",
+    b"WARNING: All log messages before absl::InitializeLog() is called",
+    b"I0000 ",  # what follows it: a conversion to TFLite
 )
+_DATED = b"[20"  # Ray's lines begin with the time; the one about its own log level comes whatever that is
+_OF_RAY = b"Set ray log level from environment variable"
 
 
 class Filter:
@@ -50,21 +54,30 @@ class Filter:
     def _piece(self, piece: bytes) -> None:
         line = self._held + piece
         self._held = b""
-        if self._dropping or (not self._passing and line.startswith(NOISE)):
+        whole = line.endswith((b"\n", b"\r"))
+        if self._dropping or (not self._passing and (line.startswith(NOISE) or _is_of_ray(line))):
             self._dropping = True
-        elif not self._passing and any(noise.startswith(line) for noise in NOISE):
+        elif not (self._passing or whole) and (line.startswith(_DATED) or _may_become(line)):
             self._held = line
             return
         else:
             self._passing = True
             self._put(line)
-        if line.endswith((b"\n", b"\r")):
+        if whole:
             self._passing = self._dropping = False
 
     def end(self) -> None:
         """Pass on what waits."""
         if self._held:
             self._put(self._held)
+
+
+def _may_become(line: bytes) -> bool:
+    return any(noise.startswith(line) for noise in (*NOISE, _DATED))
+
+
+def _is_of_ray(line: bytes) -> bool:
+    return line.startswith(_DATED) and _OF_RAY in line
 
 
 def drop_noise() -> None:

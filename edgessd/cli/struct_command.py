@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -11,7 +11,7 @@ import typer
 import typer.core
 from msgspec import Struct
 
-from edgessd.errors import OptionError
+from edgessd.errors import EdgeSSDError, OptionError, printable
 from edgessd.io.address import shown_source
 from edgessd.options import Field, check, describe, located, read_toml, to_toml
 
@@ -51,25 +51,30 @@ def struct_command(
     the help are those of `run`. bare: the flag that a word without one is meant for, as its message says.
     """
 
-    def command(context: typer.Context, **_: Any) -> None:
+    def command(context: typer.Context, **params: Any) -> None:
         if context.args:
             word = shown_source(context.args[0])
             use = f": use edgessd {context.command.name} {bare} {word}" if bare else ""
             raise OptionError(f"{word} stands without an option{use}")
-        config: Path | None = context.params["config"]
-        values = {} if config is None else read_toml(config, struct)
-        values |= given(context, struct)
-        if context.params["print_config"]:
+        config: Path | None = params["config"]
+        in_file = {} if config is None else read_toml(config, struct)
+        on_line = given(context, params, struct)
+        values = {**in_file, **on_line}
+        if params["print_config"]:
             heading = f"Options of `edgessd {context.command.name}`, for --config."
             print(to_toml(struct, located(struct, values, Path.cwd()), heading), end="")
-        else:
+            return
+        try:
             run(struct(**values))
+        except EdgeSSDError as error:
+            error.args = (_located_message(str(error), config, describe(struct), in_file.keys() - on_line.keys()),)
+            raise
 
     parameters = [
         inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
         *(_parameter(field) for field in describe(struct)),
-        _plain("config", Annotated[Path | None, CONFIG_FILE], None),
-        _plain("print_config", Annotated[bool, PRINT_CONFIG], False),
+        _plain_parameter("config", Annotated[Path | None, CONFIG_FILE], None),
+        _plain_parameter("print_config", Annotated[bool, PRINT_CONFIG], False),
     ]
     command.__name__, command.__doc__ = run.__name__, run.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -77,14 +82,19 @@ def struct_command(
     return command
 
 
-def given(context: typer.Context, struct: type[Struct]) -> dict[str, Any]:
-    """What command line and environment give of the struct's options: attribute to checked value."""
+def given(context: typer.Context, params: Mapping[str, Any], struct: type[Struct]) -> dict[str, Any]:
+    """What command line and environment give of the struct's options: attribute to checked value.
+
+    params: what the command was called with, in the types of its parameters (old typers keep texts in the context).
+    """
     values: dict[str, Any] = {}
     for field in describe(struct):
         # By name: some typers bring a click of their own.
         source = getattr(context.get_parameter_source(field.attribute), "name", None)
-        value = context.params.get(field.attribute)
-        if source == "COMMANDLINE" or (source == "ENVIRONMENT" and value not in ("", None)):
+        value = params[field.attribute]
+        # A variable may be set to nothing; of an argument that is left out old clicks say that the line gave it.
+        missing = (field.option.argument or source == "ENVIRONMENT") and value in ("", None, [])
+        if source in ("COMMANDLINE", "ENVIRONMENT") and not missing:
             if field.option.commas and isinstance(value, str):
                 value = [word.strip() for word in value.split(",") if word.strip()]
             where = field.option.env if source == "ENVIRONMENT" else field.flag
@@ -92,7 +102,16 @@ def given(context: typer.Context, struct: type[Struct]) -> dict[str, Any]:
     return values
 
 
-def _plain(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def _located_message(message: str, config: Path | None, fields: Iterable[Field], in_file: Collection[str]) -> str:
+    """The message, with file and key in place of the option that it begins with where the file gave that."""
+    for field in fields:
+        rest = message.removeprefix(field.flag)
+        if field.attribute in in_file and rest[:1] in (" ", ":") and rest != message:
+            return f"{printable(config)}: {field.key}{rest}"
+    return message
+
+
+def _plain_parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -106,7 +125,7 @@ def _parameter(field: Field) -> inspect.Parameter:
     default: Any = field.default if isinstance(field.default, bool | int | float | str) else None
     if option.argument:
         argument = typer.Argument(help=option.help, metavar=field.metavar)
-        return _plain(field.attribute, Annotated[kind | None, argument], default)
+        return _plain_parameter(field.attribute, Annotated[kind | None, argument], default)
     flags = [field.flag] + ([f"-{option.short}"] if option.short else [])
     if kind is bool:
         flags = [f"{field.flag}/--no-{field.flag.removeprefix('--')}"]
@@ -120,4 +139,4 @@ def _parameter(field: Field) -> inspect.Parameter:
         max=field.highest,
         show_default=default is not False,
     )
-    return _plain(field.attribute, Annotated[kind | None, declared], default)
+    return _plain_parameter(field.attribute, Annotated[kind | None, declared], default)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgessd.datasets.pictures import PictureIndex, read_text
+from edgessd._text import read_text
+from edgessd.datasets.pictures import PictureIndex
 from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records, build
 from edgessd.datasets.split import NoSplitError

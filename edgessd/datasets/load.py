@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edgessd._text import read_lines
 from edgessd.classes.class_map import ClassMap
 from edgessd.datasets.coco import choose_file, coco_files, read_coco
-from edgessd.datasets.pictures import read_text
 from edgessd.datasets.problems import Problem
 from edgessd.datasets.records import Record, Records, build
 from edgessd.datasets.split import NoSplitError, by_fraction, by_list, fraction
@@ -51,7 +51,7 @@ def load_dataset(
     records = read_dataset(path, split, images=images, seed=seed)
     if not records.records:
         where = "no annotated pictures" if split is None else f"no pictures in the split {split!r}"
-        raise InputError(f"{_shown(path)} has {where}: check the path and the split")
+        raise InputError(f"{_source_text(path)} has {where}: check the path and the split")
     return build(records, None if classes is None else read_classes(classes))
 
 
@@ -98,7 +98,7 @@ def sources(path: Source) -> list[Path]:
 def read_classes(classes: Sequence[str] | str | Path) -> list[str]:
     """Return class names from a list, or from a file with one name a line."""
     if isinstance(classes, str | Path):
-        return [line.strip() for line in read_text(Path(classes)).splitlines() if line.strip()]
+        return read_lines(Path(classes))
     return list(classes)
 
 
@@ -181,5 +181,5 @@ def _is_list(split: str) -> bool:
     return True
 
 
-def _shown(path: Source) -> str:
+def _source_text(path: Source) -> str:
     return "+".join(map(str, sources(path)))

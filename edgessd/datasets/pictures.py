@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from edgessd.errors import InputError
-from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 
 
@@ -50,11 +48,3 @@ class PictureIndex:
         stem = plain.stem if plain.suffix.lower() in SUFFIXES else plain.name
         matches = self._by_stem.get(stem, [])
         return matches[0] if len(matches) == 1 else None
-
-
-def read_text(path: Path) -> str:
-    """Read a UTF-8 file (a byte order mark is dropped). Raises InputError where it cannot be read."""
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeError, ValueError) as error:
-        raise InputError(f"{printable(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from None

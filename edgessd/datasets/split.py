@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from edgessd.datasets.pictures import read_text
+from edgessd._text import read_lines
 from edgessd.datasets.records import Record
 from edgessd.errors import InputError, OptionError
 from edgessd.io.formats import SUFFIXES
@@ -55,7 +55,7 @@ def by_list(records: Sequence[Record], path: Path) -> list[Record]:
     Raises InputError for a name that the data set does not have.
     """
     by_stem = {record.image.stem: record for record in records}
-    names = [line.strip() for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
+    names = [line for line in read_lines(path) if not line.startswith("#")]
     missing = [name for name in names if plain_name(name) not in by_stem]
     if missing:
         raise InputError(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgessd.datasets.pictures import PictureIndex, read_text
+from edgessd._text import read_lines
+from edgessd.datasets.pictures import PictureIndex
 from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records, build
 from edgessd.datasets.split import NoSplitError
@@ -85,7 +86,7 @@ def _split(folder: Path, split: str) -> list[str]:
             f"{folder} has no split {split!r} (no file {path.name} in ImageSets/Main; {have}){hint}: "
             "name one of them, a list (.txt), or a fraction such as 0.8"
         )
-    names = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
+    names = [line.split()[0] for line in read_lines(path)]
     if not names:
         raise InputError(f"{path} names no pictures: choose another split")
     return names

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from edgessd.datasets.pictures import read_text
+from edgessd._text import read_text
 from edgessd.errors import InputError, printable
 
 LARGEST = 1 << 18

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgessd.datasets.pictures import PictureIndex, read_text
+from edgessd._text import read_lines, read_text
+from edgessd.datasets.pictures import PictureIndex
 from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records
 from edgessd.datasets.split import NoSplitError
@@ -70,7 +71,7 @@ def _classes(file: Path, settings: dict[str, object]) -> tuple[str, ...]:
             raise InputError(f"{file} names no classes: give it `names: [cat, dog]`")
         found = [str(name) for name in names]
     else:
-        found = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+        found = read_lines(file)
     if not found:
         raise InputError(f"{file} names no classes: write one to a line")
     if len(set(found)) != len(found):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,9 @@ from edgessd.models.ssd import SSD
 from edgessd.quantization.capture import inference_copy
 from edgessd.quantization.quiet import quiet
 from edgessd.spec import ModelSpec
+
+# litert-torch prints its steps; what its C++ half logs is dropped by the command line (`edgessd.cli.noise`).
+os.environ.setdefault("LITERT_TORCH_SHOW_PROGRESS", "n")
 
 
 def export(job: Job, path: Path) -> ModelSpec:
@@ -95,7 +94,7 @@ def _convert(network: nn.Module, spec: ModelSpec, *, quantized: bool) -> bytes:
     with scratch_folder() as folder:
         file = folder / "model.tflite"
         try:
-            with _silent():
+            with quiet():
                 litert_torch.convert(wrapper, (example,), **options).export(str(file))
             data = file.read_bytes()
         except (MemoryError, KeyboardInterrupt):
@@ -124,7 +123,7 @@ def _half_weights(data: bytes) -> bytes:
         ),
         algorithm_key=algorithms.AlgorithmName.FLOAT_CASTING,
     )
-    with _silent():
+    with quiet():
         result = quantizer.Quantizer(bytearray(data), manager.get_quantization_recipe()).quantize()
     return bytes(result.quantized_model)
 
@@ -134,25 +133,8 @@ def _import(name: str) -> Any:
     import warnings
 
     try:
-        with warnings.catch_warnings(), _silent():
+        with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "export") from None
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the converter's progress and C++ logs off the screen."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        saved = os.dup(2)
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            os.close(null)

@@ -113,9 +113,9 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
-    def with_password(self, password: str | None) -> Address:
-        """Return the address with this password, where it has a user and no password of its own."""
-        return replace(self, password=password) if self.user and self.password is None and password else self
+    def with_password(self, password: str) -> Address:
+        """Return the address with this password."""
+        return replace(self, password=password)
 
     def __str__(self) -> str:
         return self.shown

@@ -18,7 +18,7 @@ def local_path(source: str) -> str:
 
     Raises InputError for the address of a file on another host, and for one without a whole path.
     """
-    if not source.lower().startswith("file:") or os.path.lexists(source):
+    if not source.lower().startswith("file:") or _is_there(source):
         return source
     found = _FILE.fullmatch(source)
     if found is None:
@@ -31,7 +31,7 @@ def local_path(source: str) -> str:
 
 def is_pattern(source: str) -> bool:
     """Whether a path is a pattern, with `*`, `?` or `[...]` in it, rather than the name of something that is there."""
-    return glob.has_magic(source) and not os.path.lexists(source)
+    return glob.has_magic(source) and not _is_there(source)
 
 
 def matching_files(pattern: str) -> list[Path]:
@@ -44,3 +44,10 @@ def matching_files(pattern: str) -> list[Path]:
         folder, parts = folder / parts[0], parts[1:]
     found = glob.glob(os.path.join(glob.escape(str(folder)), *parts), recursive=True)  # noqa: PTH118, PTH207
     return sorted(path for path in map(Path, found) if path.is_file())
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # a NUL in the name
+        return False

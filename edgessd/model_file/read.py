@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edgessd._text import decode
 from edgessd.errors import OptionError, SpecError, printable
 from edgessd.model_file.contract import check_names, check_outputs
 from edgessd.model_file.foreign import Labels, foreign_spec, refuse_labels
@@ -65,9 +66,10 @@ def read_outputs(path: str | Path) -> tuple[ModelSpec, list[int], list[TensorFac
 def read_spec_json(path: str | Path) -> ModelSpec:
     """Read a spec from a JSON file. Raises OptionError where it cannot be read, SpecError where it is no spec."""
     try:
-        return ModelSpec.from_json(Path(path).read_bytes())
-    except OSError as error:
-        raise OptionError(f"spec file {path} cannot be read: {error.strerror}") from None
+        return ModelSpec.from_json(decode(Path(path).read_bytes()).encode())
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise OptionError(f"spec file {printable(path)} cannot be read: {reason}") from None
 
 
 def output_places(path: Path, spec: ModelSpec, facts: FileFacts) -> list[int]:

@@ -14,14 +14,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgessd.backbones.vgg16 import VGG16, imagenet_state
-from edgessd.classes.coco import COCO_CLASSES, COCO_CLASSES_90, COCO_IDS, coco_category_ids
+from edgessd.classes.coco import COCO_CLASSES, COCO_CLASSES_90, COCO_IDS
 from edgessd.errors import ModelError, OptionError, did_you_mean
 from edgessd.models.presets import create_model
 from edgessd.models.ssd import SSD
@@ -172,7 +171,7 @@ def torchvision_detector(
     if tuple(spec.classes) == COCO_CLASSES:
         state = _select_columns(state, [len(level.boxes) for level in spec.priors.levels], 91, (0, *COCO_IDS))
     load_strictly(model, state, origin)
-    return model.eval(), msgspec.structs.replace(spec, category_ids=coco_category_ids(spec.classes))
+    return model.eval(), spec
 
 
 def _download(name: str) -> Path:
@@ -266,7 +265,7 @@ def tensorflow_ssdlite(weights: Source, *, receptive_fields: bool = False) -> tu
             value = state[key]
             state[key] = value.reshape(-1, 4, *value.shape[1:])[:, [1, 0, 3, 2]].reshape(value.shape)
     load_strictly(model, state, origin)
-    return model.eval(), msgspec.structs.replace(spec, category_ids=COCO_IDS)
+    return model.eval(), spec
 
 
 def _epsilon(model: nn.Module, name: str) -> float:

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from edgessd.errors import OptionError, did_you_mean, printable
 
 NO_DEFAULT = msgspec.NODEFAULT
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,11 @@ def check(field: Field, value: Any, where: str) -> Any:
     """
     if field.kind is str and type(value) is int:
         value = str(value)
+    texts = value if isinstance(value, list | tuple) else (value,)
+    if any(isinstance(text, str) and "\0" in text for text in texts):
+        raise OptionError(f"{where}: a text with a NUL in it")
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise OptionError(f"{where}: {printable(value, 40)} is beyond 64 bits")
     if isinstance(value, float) and not math.isfinite(value):
         raise OptionError(f"{where}: expected a finite number, got {value}")
     try:

@@ -12,6 +12,7 @@ from typing import Any, get_origin
 
 from msgspec import Struct
 
+from edgessd._text import decode
 from edgessd.errors import OptionError, printable
 from edgessd.masking import masked_properties, shown_address
 from edgessd.options.declare import NO_DEFAULT, Field, check, describe, find
@@ -49,14 +50,14 @@ def _load(path: Path, name: str) -> dict[str, Any]:
     if len(data) > _MOST:
         raise OptionError(f"{name}: larger than 1 MiB: this is no file of options")
     try:
-        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+        return tomllib.loads(decode(data))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptionError(f"{name}: no TOML: {printable(error)}") from None
 
 
 def _located(field: Field, value: Any, folder: Path) -> Any:
     if isinstance(value, Path):
-        return folder / value.expanduser()
+        return folder / os.path.expanduser(value)  # noqa: PTH111 (leaves a user that is none as it is)
     if isinstance(value, list | tuple) and field.option.file is not None:
         return type(value)(_located_text(field, each, folder) for each in value)
     if isinstance(value, str) and field.option.file is not None:

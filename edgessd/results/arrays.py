@@ -28,9 +28,11 @@ def checked(name: str, values: ArrayLike, dtype: type, columns: int | None = Non
         raise InputError(f"{name} must be {'whole ' if kinds == 'iu' else ''}numbers, not of type {array.dtype}")
     if array.ndim != 1 + len(tail) or array.shape[1:] != tail:
         raise InputError(f"{name} must have shape {wanted}, not {list(array.shape)}")
+    if array.dtype == dtype:
+        return array
     try:
         with np.errstate(over="raise"):
-            return array.astype(dtype, copy=False)
+            return array.astype(dtype)
     except FloatingPointError:
         raise InputError(f"{name} must be numbers that float32 holds") from None
 

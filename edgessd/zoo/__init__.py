@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgessd.errors import ModelError, did_you_mean
+from edgessd.io.local import local_path
 
 _HERE = Path(__file__).parent
 DEFAULT_MODEL = "edgessd-coco"
@@ -32,7 +33,7 @@ def resolve_model(model: str | Path | None = None, runtime: str | None = None) -
     if name in bundled:
         file = bundled[name]
         return file.with_suffix(".tflite") if runtime in _TFLITE else file
-    path = Path(name)
+    path = Path(local_path(name))
     if path.exists():
         return path
     inside = _HERE / "models" / path.name

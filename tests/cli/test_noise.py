@@ -22,6 +22,14 @@ ROOT = Path(__file__).resolve().parents[2]
         ([b"no end: libpng ", b"goes on\n"], [b"no end: libpng ", b"goes on\n"]),
         ([b"Cor"], [b"Cor"]),
         ([b"\n", b"\xff\xfe\n"], [b"\n", b"\xff\xfe\n"]),
+        (
+            [
+                b"[2026-11-29 11:43:08,614 I 20135 20135] logging.cc:303: Set ray log",
+                b" level from environment variable X\n",
+            ],
+            [],
+        ),
+        ([b"[2026-11-29 11:43:08,614 E 1] lost", b" a node\n"], [b"[2026-11-29 11:43:08,614 E 1] lost a node\n"]),
     ],
 )
 def test_only_known_lines_are_dropped_and_nothing_else_waits(pieces: list[bytes], expected: list[bytes]) -> None:

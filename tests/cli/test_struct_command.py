@@ -10,7 +10,7 @@ from edgessd.apps.benchmark.settings import Settings as BenchmarkSettings
 from edgessd.apps.camera.settings import Settings
 from edgessd.cli.app import app as edgessd
 from edgessd.cli.struct_command import PanelCommand, struct_command
-from edgessd.errors import OptionError
+from edgessd.errors import EdgeSSDError, OptionError
 from edgessd.options import Field, describe
 
 FIELDS = describe(Settings)
@@ -122,6 +122,32 @@ def test_a_mistake_names_the_option(seen: Seen, words: list[str], said: str) -> 
     with pytest.raises(OptionError) as caught:
         seen(*words)
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('size = "3x3"', "size 3x3: give width and height"),
+        ('line = ["a=0,0,7,0"]', "line a=0,0,7,0: give NAME=x,y,x,y"),
+        ('webhook = "https://host"', "webhook needs --on-detect CLASS"),
+        ("home_assistant = true", "home_assistant needs --mqtt"),
+        ('models = "nowhere"', "models {folder}/nowhere: no such folder"),
+        ('json = "out.txt"', "json {folder}/out.txt: "),
+    ],
+)
+def test_what_is_found_wrong_later_names_the_file_too(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "camera.toml"
+    file.write_text(line)
+    command: Any = typer.main.get_command(edgessd)
+    with pytest.raises(EdgeSSDError) as caught:
+        command(["camera", "--source", "demo", "--config", "camera.toml"], standalone_mode=False)
+    assert str(caught.value).startswith("camera.toml: " + said.format(folder=tmp_path))
+    file.write_text('size = "3x3"')
+    with pytest.raises(EdgeSSDError, match=r"^--size 4x4: give"):  # not what the file said
+        command(["camera", "--source", "demo", "--config", "camera.toml", "--size", "4x4"], standalone_mode=False)
 
 
 def test_print_config_is_a_file_for_config(

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from edgessd.evaluation import evaluate
-from edgessd.evaluation.errors import KINDS, MULTIPLES, class_shares
+from edgessd.evaluation.errors import ERROR_KINDS, MULTIPLES, class_shares, group_dict
 from edgessd.evaluation.groups import groups, similar
-from edgessd.evaluation.sensitivity import ASPECTS, SIZES, normalised_ap
+from edgessd.evaluation.sensitivity import ASPECTS, SIZES, normalised_ap, percent
 
 BOX, HALF, TOUCH, FAR = (0, 0, 20, 20), (0, 0, 20, 12), (0, 0, 20, 5), (60, 60, 80, 80)
 
@@ -29,7 +29,7 @@ BOX, HALF, TOUCH, FAR = (0, 0, 20, 20), (0, 0, 20, 12), (0, 0, 20, 5), (60, 60, 
 )
 def test_kinds_of_error(build, objects, found, kinds):
     kind = evaluate(*build([(objects, found)]), "voc").error_kinds.kind
-    assert [(*KINDS, "left out")[number] for number in kind] == kinds
+    assert [(*ERROR_KINDS, "left out")[number] for number in kind] == kinds
 
 
 def test_generic_classes_have_no_groups_and_are_not_alike():
@@ -60,7 +60,7 @@ def test_curves_by_hand(build):
     assert (curve.recall <= curve.weak_recall).all()
     assert curve.shares.sum(axis=0) == pytest.approx(1)
     assert curve.wrong[:, -1].tolist() == [0.5, 0, 0, 0.5]
-    assert class_shares(result.error_kinds, 0) == dict(zip(KINDS, (0.5, 0, 0, 0, 0.5), strict=True))
+    assert class_shares(result.error_kinds, 0) == dict(zip(ERROR_KINDS, (0.5, 0, 0, 0, 0.5), strict=True))
     assert class_shares(result.error_kinds, 1) is None
 
 
@@ -132,3 +132,118 @@ def test_classes_with_few_objects_do_not_shape_a_group_s_curve(build):
     group = evaluate(*build(many + rare), "voc").groups[0]
     assert (group.classes, group.objects) == (("cat",), 10)
     assert evaluate(*build(rare), "voc").groups[0].classes == ("cat", "dog", "car")
+
+
+TENTH = (0, 0, 20, 2)  # IoU exactly 0.1 with BOX, and 0.5 with the upper half
+UPPER = (0, 0, 20, 10)
+
+
+@pytest.mark.parametrize(
+    ("objects", "found", "kinds"),
+    [
+        ([(0, BOX)], [(0, UPPER, 0.9)], ["correct"]),  # IoU 0.5
+        ([(0, BOX)], [(0, (0, 0, 20, 9.99), 0.9)], ["localisation"]),
+        ([(0, BOX)], [(0, TENTH, 0.9)], ["localisation"]),  # IoU 0.1
+        ([(0, BOX)], [(0, (0, 0, 20, 2.4), 0.9)], ["localisation"]),  # IoU 0.12
+        ([(0, BOX)], [(0, (0, 0, 20, 1.99), 0.9)], ["background"]),
+        ([(1, BOX)], [(0, TENTH, 0.9)], ["similar"]),
+        ([(1, BOX)], [(0, (0, 0, 20, 1.99), 0.9)], ["background"]),
+        ([(2, BOX)], [(0, TENTH, 0.9)], ["other"]),
+        ([(2, BOX)], [(0, (0, 0, 20, 1.99), 0.9)], ["background"]),
+        ([(0, BOX)], [(0, TENTH, 0.9), (0, TENTH, 0.8)], ["localisation", "localisation"]),
+        ([(0, BOX, "difficult")], [(0, UPPER, 0.9), (0, UPPER, 0.8)], ["left out", "left out"]),
+        ([(0, BOX, "difficult")], [(0, TENTH, 0.9)], ["localisation"]),
+    ],
+)
+def test_hoiem_s_bounds_belong_to_the_better_kind(build, objects, found, kinds):
+    kind = evaluate(*build([(objects, found)]), "voc").error_kinds.kind
+    assert [(*ERROR_KINDS, "left out")[number] for number in kind] == kinds
+
+
+def test_the_weak_recall_counts_an_object_once(build):
+    picture = ([(0, BOX), (0, FAR)], [(0, TENTH, 0.9), (0, TOUCH, 0.8), (0, BOX, 0.7), (0, TOUCH, 0.6)])
+    result = evaluate(*build([picture]), "voc")
+    assert result.error_kinds.touched.tolist() == [True, False, False, False]
+    assert result.error_kinds.found.tolist() == [False, False, True, False]
+    curve = result.groups[0]
+    assert (curve.weak_recall[-1], curve.recall[-1]) == (0.5, 0.5)
+    assert curve.weak_recall[0] == 0.5 and curve.recall[0] == 0  # after the first detection
+
+
+def test_difficult_objects_are_not_touched(build):
+    result = evaluate(*build([([(0, BOX, "difficult"), (0, FAR)], [(0, TENTH, 0.9), (0, FAR, 0.8)])]), "voc")
+    assert result.error_kinds.touched.tolist() == [False, True]
+
+
+def test_wrong_detections_of_a_group_are_counted_in_their_order(build):
+    wrong = [(0, (5 * n, 90, 5 * n + 3, 93), 0.9 - n / 100) for n in range(3)]  # background
+    picture = ([(0, BOX)], [*wrong, (0, TENTH, 0.5), (0, BOX, 0.4)])
+    curve = evaluate(*build([picture]), "voc").groups[0]
+    assert curve.wrong_counts.tolist() == [1, 2, 3, 4]
+    assert curve.wrong[3].tolist() == [1, 1, 1, 0.75] and curve.wrong[0].tolist() == [0, 0, 0, 0.25]
+    assert curve.objects == 1 and curve.classes[0] == "cat"
+
+
+def test_a_group_s_curve_is_the_mean_of_its_classes(build):
+    pictures = [([(0, BOX)], [(0, BOX, 0.9)]), ([(1, BOX)], [(1, FAR, 0.9)])]
+    result = evaluate(*build(pictures), "voc")
+    assert result.groups[0].shares[:, -1].tolist() == [0.5, 0, 0, 0, 0.5]
+    assert (result.groups[0].recall[-1], result.groups[0].objects) == (0.5, 2)
+    assert MULTIPLES[[0, 12, 24]].tolist() == [1 / 8, 1, 8] and len(MULTIPLES) == 25
+    plain = group_dict(result.groups[0])
+    assert plain["shares"]["correct"][-1] == 0.5 and plain["wrong_shares"]["background"] == [1.0]
+    assert list(plain["wrong_shares"]) == list(ERROR_KINDS[1:]) and plain["detections_per_object"][0] == 0.125
+
+
+def test_shares_of_a_class_are_of_its_first_detections(build):
+    picture = ([(0, BOX), (0, FAR)], [(0, BOX, 0.9), (0, TENTH, 0.8), (0, FAR, 0.7)])
+    assert class_shares(evaluate(*build([picture]), "voc").error_kinds, 0)["correct"] == 0.5
+
+
+def test_confusion_goes_by_iou_of_half_and_by_the_best_working_point(build):
+    # Exactly 0.5 is a find; the dog beside the cat is taken for it at exactly 0.5, too.
+    pictures = [([(0, BOX)], [(0, UPPER, 0.9)]), ([(1, BOX)], [(0, UPPER, 0.95)])]
+    assert evaluate(*build(pictures), "voc").confusion.tolist() == [
+        [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]
+    ]  # fmt: skip
+    pictures = [([(0, BOX)], [(0, BOX, 0.9)]), ([(1, BOX, "difficult")], [(0, BOX, 0.95)])]
+    assert evaluate(*build(pictures), "voc").confusion.tolist() == [
+        [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]
+    ]  # fmt: skip
+
+
+def test_confusion_gives_each_object_one_detection(build):
+    both = [([(0, BOX), (1, BOX)], [(0, BOX, 0.9), (1, BOX, 0.8)])]
+    assert evaluate(*build(both), "voc").confusion.tolist() == [
+        [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]
+    ]  # fmt: skip
+    strangers = [([(2, BOX)], [(0, BOX, 0.95), (1, BOX, 0.9)]), ([(0, BOX), (1, FAR)], [(0, BOX, 0.9), (1, FAR, 0.8)])]
+    assert evaluate(*build(strangers), "voc").confusion.tolist() == [
+        [1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]
+    ]  # fmt: skip
+
+
+def test_sensitivity_hits_at_iou_of_half_and_names_percent(build):
+    pictures = [([(0, BOX)], [(0, UPPER, 0.9)]) for _ in range(10)]
+    (cat,) = evaluate(*build(pictures), "voc").sensitivity
+    assert (cat.ap, cat.objects) == (1, 10)
+    assert cat.to_dict()["ap_n"] == 100 and percent(0.12345) == 12.35 and percent(float("nan")) is None
+    worse = [([(0, BOX)], [(0, (0, 0, 20, 9.99), 0.9)]) for _ in range(10)]
+    assert evaluate(*build(worse), "voc").sensitivity[0].ap == 0
+    assert evaluate(*build(pictures[:9]), "voc").sensitivity == []
+
+
+def test_tall_and_wide_objects_lie_in_their_bins(build):
+    boxes = [(0, 0, 10 + n, 40 - n) for n in range(30)]
+    pictures = [([(0, box)], [(0, box, 0.9)] if n < 3 else []) for n, box in enumerate(boxes)]
+    (cat,) = evaluate(*build(pictures), "voc").sensitivity
+    assert [one.objects for one in cat.aspects] == [3, 6, 12, 6, 3]
+    assert [one.ap for one in cat.aspects] == pytest.approx([1, 0, 0, 0, 0])
+
+
+def test_precision_is_normalised_by_the_mean_number_of_objects(build):
+    # 12 cats and 24 dogs: N is 18. Of the cats, one detection is wrong and surest.
+    cats = [([(0, BOX)], [(0, BOX, 0.5)]) for _ in range(11)] + [([(0, BOX)], [(0, FAR, 0.9), (0, BOX, 0.5)])]
+    dogs = [([(1, BOX)], []) for _ in range(24)]
+    cat, _ = evaluate(*build(cats + dogs), "voc").sensitivity
+    assert cat.ap == pytest.approx(18 / 19)

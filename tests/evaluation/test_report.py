@@ -117,7 +117,7 @@ def test_without_matplotlib_the_pip_command_is_said(build, tmp_path, monkeypatch
     import sys
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(DependencyError, match=r"pip install 'edgessd\[train\]'"):
+    with pytest.raises(DependencyError, match=r"pip install 'edgessd\[eval\]'"):
         write_plots(evaluate(*build([([(0, A)], [])]), "voc07"), tmp_path)
 
 

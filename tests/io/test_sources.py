@@ -6,6 +6,7 @@ import pytest
 from edgessd.errors import InputError
 from edgessd.io.sources import expand
 from edgessd.io.video import is_stream, is_video
+from edgessd.zoo import resolve_model
 
 
 @pytest.fixture
@@ -35,6 +36,34 @@ def test_folder_pattern_and_file(folder: Path, source: str, names: list[str]) ->
     expected = [folder / name for name in names]
     assert expand(folder / source) == expected
     assert expand(str(folder / source)) == expected
+
+
+def test_a_folder_that_is_there_is_no_pattern(tmp_path: Path) -> None:
+    trip, other = tmp_path / "[2024] trip", tmp_path / "2 trip"
+    for folder in (trip / "day *", trip / "day 1", other):
+        folder.mkdir(parents=True)
+        for name in ("a.jpg", "b.jpg"):
+            (folder / name).touch()
+    assert expand(f"{trip}/day */*.jpg") == [trip / "day *" / "a.jpg", trip / "day *" / "b.jpg"]
+    assert expand(f"{trip}/day ?/a.jpg") == [trip / "day *" / "a.jpg", trip / "day 1" / "a.jpg"]
+    assert expand(f"{trip}/**/a.jpg") == [trip / "day *" / "a.jpg", trip / "day 1" / "a.jpg"]
+    assert expand(f"{tmp_path}/[0-9] trip/*.jpg") == [other / "a.jpg", other / "b.jpg"]
+
+
+def test_addresses_of_local_files(folder: Path) -> None:
+    for name in ("a.png", "odd[1].jpg", "sub/d.jpg", "no such %20 ü.jpg"):
+        path = folder / name
+        for address in (
+            path.as_uri(),
+            path.as_uri().replace("file://", "file://localhost"),
+            f"FILE:{path.as_uri()[7:]}",
+        ):
+            assert expand(address) == [path] and not is_video(address)
+    assert len(expand(folder.as_uri())) == 4 and is_video((folder / "x.mp4").as_uri())
+    assert resolve_model(resolve_model().as_uri()) == resolve_model()
+    for address in ("file://server/a.jpg", "file:a.jpg"):
+        with pytest.raises(InputError, match="file"):
+            expand(address)
 
 
 def test_list_keeps_its_order_and_addresses(folder: Path) -> None:

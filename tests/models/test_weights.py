@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from edgessd._cv2 import cv2
 from edgessd._torchvision import timm
-from edgessd.classes.coco import COCO_CLASSES, COCO_IDS
+from edgessd.classes.coco import COCO_CLASSES
 from edgessd.errors import ModelError
 from edgessd.models import create_model
 from edgessd.models.weights import load_imagenet_vgg16, load_timm_backbone, read_state, tensorflow_ssdlite
@@ -118,7 +118,7 @@ def test_tensorflows_weights_must_fit(tensorflow_file, tmp_path, change, message
 
 def test_tensorflows_classes_are_cocos(tensorflow_file):
     _, spec = tensorflow_ssdlite(tensorflow_file)
-    assert (spec.classes, spec.category_ids) == (COCO_CLASSES, COCO_IDS)
+    assert spec.classes == COCO_CLASSES
     assert spec.scores == "sigmoid"
 
 

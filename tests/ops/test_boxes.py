@@ -64,3 +64,22 @@ def test_encode_then_decode_gives_the_box_back(target, prior, variances):
     corners = to_xyxy(boxes(target))
     back = decode(encode(corners, boxes(prior), coder), boxes(prior), coder)
     np.testing.assert_allclose(back, corners, atol=2e-5)
+
+
+def test_a_size_grows_by_1000_over_16_at_most():
+    prior = boxes((0.5, 0.5, 0.2, 0.4))
+    (x1, y1, x2, y2) = decode(np.full((1, 4), 1e6, np.float32) * [0, 0, 1, 1], prior, CoderSpec()).tolist()[0]
+    assert x2 - x1 == pytest.approx(0.2 * 62.5) and y2 - y1 == pytest.approx(0.4 * 62.5)
+
+
+def test_iou_of_boxes_of_different_sizes():
+    first, second = boxes((1, 2, 5, 4), (0, 0, 2, 8)), boxes((3, 1, 9, 4), (0, 0, 2, 8), (10, 10, 11, 11))
+    # By hand: 2 x 2 of 8 + 18 - 4; 1 x 2 of 8 + 16 - 2; nothing; 0 x 3; all; nothing.
+    np.testing.assert_allclose(iou_matrix(first, second), [[4 / 22, 2 / 22, 0], [0, 1, 0]], rtol=1e-6)
+
+
+def test_encode_by_hand():
+    prior = boxes((0.5, 0.25, 0.2, 0.4))
+    target = boxes((0.5, 0.15, 0.9, 0.55))  # centre (0.7, 0.35), 0.4 x 0.4
+    expected = [[0.2 / 0.2 / 0.1, 0.1 / 0.4 / 0.1, math.log(2) / 0.2, 0]]
+    np.testing.assert_allclose(encode(target, prior, CoderSpec()), expected, rtol=1e-5, atol=1e-6)

@@ -62,3 +62,19 @@ def test_best_of_each_class():
     assert best_of_each_class(labels, 2).tolist() == [True, True, True, False, True, True]
     assert best_of_each_class(labels, 6).all()
     assert best_of_each_class(np.zeros(0, np.int64), 3).tolist() == []
+
+
+def test_a_box_at_the_threshold_of_one_of_an_earlier_block_is_kept():
+    low = np.arange(150)[:, None] * 10.0 + [[0, 0]]
+    far = np.concatenate([low, low + 1], axis=1) + 100
+    rows = boxes((0, 0, 2, 1), *far[:149], (0, 0, 1, 1))  # IoU of the first and the last: exactly 0.5
+    labels = np.zeros(151, np.int64)
+    assert class_wise_nms(rows, labels, 0.5, 200).tolist() == list(range(151))
+    assert class_wise_nms(rows, labels, 0.49, 200).tolist() == list(range(150))
+
+
+def test_the_first_of_each_class_are_the_first_whatever_their_number():
+    labels = np.array([1, 0, 0] * 40)  # more than a sort of small arrays takes in one go
+    keep = best_of_each_class(labels, 20)
+    assert np.flatnonzero(keep & (labels == 0)).tolist() == np.flatnonzero(labels == 0)[:20].tolist()
+    assert np.flatnonzero(keep & (labels == 1)).tolist() == np.flatnonzero(labels == 1)[:20].tolist()

@@ -187,3 +187,73 @@ def test_nonsense_in_decoded_outputs_is_no_detection():
     scores = np.array([[[np.nan, np.inf], [-np.inf, 0.9]]], np.float32)
     boxes = np.array([[[0, 0, 1, 1], [np.nan, 0, 1, 1]]], np.float32)
     assert len(postprocess(DecodedOutputs(scores, boxes), SPEC, (10, 10)).scores) == 0
+
+
+GRID = explicit_priors([(20, 20)], [[(0.04, 0.04)]])  # 400 boxes that do not touch
+
+
+@pytest.mark.parametrize("level", ["raw", "decoded", "nms"])
+@pytest.mark.parametrize("count", [17, 400])
+def test_many_equal_scores_keep_their_order(level, count):
+    spec = msgspec.structs.replace(SPEC, priors=GRID)
+    table = np.full((400, 2), -9, np.float32)
+    table[:count, 0] = np.where(np.arange(count) % 3, 1, 2)  # two scores, so that there is something to sort
+    raw = RawOutputs(table[None], np.zeros((1, 400, 4), np.float32))
+    outputs = raw if level == "raw" else decoded(raw, spec)
+    if level == "nms":
+        labels = np.zeros((1, count), np.int64)
+        outputs = FinalOutputs(outputs.boxes[:, :count], outputs.scores[:, :count, 0], labels, np.array([count]))
+    limits = Thresholds(score_threshold=0.1, max_detections=400, max_candidates=400)
+    found = postprocess(outputs, spec, (400, 400), limits)
+    place = np.rint((found.boxes[:, 0] - 2) / 20 + (found.boxes[:, 1] - 2)).astype(int)
+    order = [*range(0, count, 3), *(number for number in range(count) if number % 3)]
+    assert place.tolist() == order
+
+
+@pytest.mark.parametrize("level", ["raw", "decoded"])
+def test_candidates_are_limited_by_class_at_every_level(level):
+    spec = msgspec.structs.replace(SPEC, priors=GRID)
+    raw = RawOutputs(np.ones((1, 400, 2), np.float32), np.zeros((1, 400, 4), np.float32))
+    outputs = raw if level == "raw" else decoded(raw, spec)
+    limits = Thresholds(score_threshold=0.1, max_detections=100, max_candidates=7)
+    found = postprocess(outputs, spec, (400, 400), limits)
+    assert np.bincount(found.labels).tolist() == [7, 7]
+
+
+def test_a_score_at_the_threshold_is_below_it_at_every_level():
+    raw = RawOutputs(np.array([[[0, -9], [1, -9]]], np.float32), NONE[None])  # sigmoid(0) is 0.5
+    final = FinalOutputs(
+        np.array([[[0, 0, 0.5, 1], [0.5, 0, 1, 1]]], np.float32),
+        np.array([[0.5, 0.75]], np.float32), np.array([[0, 0]]), np.array([2]),
+    )  # fmt: skip
+    for outputs in (raw, decoded(raw, SPEC), final):
+        found = postprocess(outputs, SPEC, (10, 10), Thresholds(score_threshold=0.5))
+        assert len(found.scores) == 1 and found.scores[0] > 0.5
+
+
+def test_the_letterbox_is_undone_with_the_size_that_the_picture_really_got():
+    spec = msgspec.structs.replace(SPEC, input=InputSpec(width=300, height=300, resize="letterbox"))
+    outputs = FinalOutputs(
+        np.array([[[0, 0, 0.5, 0.2]]], np.float32), np.array([[0.9]], np.float32), np.array([[0]]), np.array([1])
+    )
+    # 1000 x 333 becomes 300 x 99.9, that is 100 rows: a row of the input is 3.33 rows of the picture.
+    found = postprocess(outputs, spec, (1000, 333))
+    np.testing.assert_allclose(found.boxes, [[0, 0, 500, 0.2 * 300 * 3.33]], rtol=1e-6)
+
+
+def test_edges_of_the_picture_itself_are_inside():
+    offsets = np.zeros((2, 4), np.float32)
+    found = run(logits([1, -9], [2, -9]), offsets, SPEC, (64, 48))
+    assert found.boxes.tolist() == [[32, 0, 64, 48], [0, 0, 32, 48]]
+
+
+def test_labels_of_final_outputs_up_to_the_last_class_are_kept():
+    found = postprocess(final(labels=[1, 0, 2, 0], scores=[0.9, 0.8, 0.7, 0.6]), SPEC, (100, 40))
+    assert found.labels.tolist() == [1, 0]
+
+
+def test_the_picture_of_a_batch_is_the_one_that_is_asked_for():
+    both = FinalOutputs(*(np.concatenate([each, each]) for each in FINAL))
+    both.scores[1] = [0.6, 0.5, 0.4, 0.3]
+    both.counts[1] = 2
+    assert postprocess(both, SPEC, (100, 40), picture=1).scores.tolist() == pytest.approx([0.6, 0.5])

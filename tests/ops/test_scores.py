@@ -55,6 +55,34 @@ def test_logit_is_the_inverse_of_the_sigmoid():
     assert logit(1) == np.inf
 
 
+@pytest.mark.parametrize("threshold", [0.01, 0.3, 0.5, 0.9])
+def test_one_class_just_above_the_threshold_is_found(threshold):
+    # With one class, softmax is the sigmoid of the difference of the logits: the bound before exp() is tight.
+    for above, count in ((1e-4, 1), (3e-3, 1), (-1e-4, 0)):
+        row = np.array([[0.3, 0.3 + logit(threshold) + above]], np.float32)
+        assert len(candidates(row, "softmax", threshold)[0]) == count, above
+
+
+@pytest.mark.parametrize(("kind", "row"), [("sigmoid", [0.0]), ("softmax", [1.0, 1.0])])
+def test_a_score_at_the_threshold_is_below_it(kind, row):
+    assert len(candidates(np.array([row], np.float32), kind, 0.5)[0]) == 0
+    assert candidates(np.array([row], np.float32), kind, 0.499)[2].tolist() == [0.5]
+
+
+def test_scores_at_the_threshold_are_below_it():
+    table = np.array([[0.25, 0.5], [0.5, 0.75]], np.float32)
+    prior, label, score = score_candidates(table, 0.5)
+    assert (prior.tolist(), label.tolist(), score.tolist()) == ([1], [1], [0.75])
+    prior, label, score = score_candidates(table, 0.4, np.array([1]))
+    assert (prior.tolist(), label.tolist(), score.tolist()) == ([0, 1], [1, 1], [0.5, 0.75])
+
+
+def test_sigmoid_is_exact_down_to_minus_80():
+    assert sigmoid(np.float32([-80, -79.5, -1000])).tolist() == pytest.approx(
+        [np.exp(-80.0), np.exp(-79.5), np.exp(-80.0)], rel=1e-6
+    )
+
+
 @pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("columns", [2, 7])
 def test_a_score_equal_to_the_threshold_is_left_out_and_one_above_it_is_not(rng, kind, columns):

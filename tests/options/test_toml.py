@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgessd.apps.benchmark.settings import Settings as BenchmarkSettings
 from edgessd.apps.camera.settings import Settings
 from edgessd.errors import OptionError
 from edgessd.options import describe, read_toml, to_toml
@@ -32,6 +34,9 @@ BAD = {
     "too small": ("every = 0", "every: expected `int` >= 1"),
     "too large": ("clip_before = 61", "clip_before: expected `float` <= 60"),
     "not a number": ("cooldown = nan", "cooldown: expected a finite number, got nan"),
+    "beyond 64 bits": ("every = 9999999999999999999", "every: 9999999999999999999 is beyond 64 bits"),
+    "a NUL": ('clips = "a\\u0000b"', "clips: a text with a NUL in it"),
+    "a NUL in a list": ('classes = ["\\u0000"]', "classes: a text with a NUL in it"),
     "infinite": ("max_fps = inf", "max_fps: expected a finite number, got inf"),
     "no such word": ('drawing = "supervison"', "drawing: 'supervison' (did you mean 'supervision'?): use own or"),
     "no value": ("every =", "no TOML: "),
@@ -99,6 +104,26 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     text = to_toml(Settings, values, "A heading.")
     defaults = {field.attribute: field.default for field in describe(Settings) if field.default is not None}
     assert read_toml(written(tmp_path, text), Settings) == {**defaults, **values}
+
+
+ODD = ["0", "-1", "1e400", "nan", "''", "'x'", "'~nobody-here/x'", "'*'", "'['", "'+'", "'a+b'", "'-'", "'/'", "true"]
+ODD += ["[]", "[1]", "['a']", "[['a']]", "{}", "1979-05-27", "9" * 30, '"a\\nb"']
+
+
+@pytest.mark.parametrize("struct", [Settings, BenchmarkSettings], ids=["camera", "benchmark"])
+def test_whatever_stands_behind_a_key_is_taken_or_named(struct: Any, tmp_path: Path) -> None:
+    for number, field in enumerate(describe(struct)):
+        for value in ODD[number % 3 :: 3]:
+            file = written(tmp_path, f"{field.key} = {value}")
+            try:
+                found = read_toml(file, struct)
+            except OptionError as error:
+                said = str(error)
+                assert said.startswith(f"{file}: {field.key}: ") and "\n" not in said
+            else:
+                struct(**found)
+                again = read_toml(written(tmp_path, to_toml(struct, found, "")), struct)
+                assert field.option.secret or field.option.address or again[field.attribute] == found[field.attribute]
 
 
 def test_secrets_are_not_written(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from edgessd._text import decode
 from edgessd.errors import InputError, printable
 
 STAGES = ("decode", "preprocess", "run", "postprocess", "total")
@@ -169,7 +170,7 @@ class Report(Struct, kw_only=True):
 def read_report(path: Path) -> Report:
     """Read a report that `--json` wrote; its texts become printable. Raises InputError for a file that is none."""
     try:
-        return msgspec.convert(_printable(msgspec.json.decode(path.read_bytes())), Report)
+        return msgspec.convert(_printable(msgspec.json.decode(decode(path.read_bytes()))), Report)
     except OSError as error:
         raise InputError(f"{printable(path)} cannot be read: {error.strerror}") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

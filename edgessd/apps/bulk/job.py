@@ -27,7 +27,7 @@ from edgessd.apps.bulk.manifest import (
     sha256,
     versions,
 )
-from edgessd.apps.bulk.plan import count_pictures, write_plan
+from edgessd.apps.bulk.plan import count_pictures, remove_secret_plan, write_plan
 from edgessd.apps.bulk.sources import Tables, find_pictures
 from edgessd.apps.bulk.storage import Storage, in_bucket
 from edgessd.apps.bulk.trail import TRAIL
@@ -134,6 +134,7 @@ def detect_many(
     if not missing:
         manifest.complete = True
         manifest.write(storage)
+        remove_secret_plan(storage)
         return Summary(0, 0, manifest.source.pictures, 0.0, 0.0, 0)
     called = time.time()
     with on_ray.connected(address):
@@ -161,6 +162,7 @@ def detect_many(
             with suppress(InputError):  # of a full disk, say, which is what ended the run
                 manifest.write(storage)
     assert manifest.complete
+    remove_secret_plan(storage)
     return Summary(run.pictures, run.failures, skipped, first - called, run.seconds, count)
 
 

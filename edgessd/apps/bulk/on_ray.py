@@ -98,8 +98,7 @@ def connected(address: str | None) -> Iterator[None]:
         options = {"include_dashboard": False} if wanted == "local" else {}
         handlers = {number: signal.getsignal(number) for number in WISHES}
         try:
-            with _no_stderr():
-                ray.init(wanted, log_to_driver=False, logging_level=logging.ERROR, **options)
+            ray.init(wanted, log_to_driver=False, logging_level=logging.ERROR, **options)
             _put_back(handlers)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise DeviceError(f"no Ray cluster can be joined at {wanted}: {_last_line(error)}") from error
@@ -240,19 +239,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Keep off the terminal what Ray's own threads say while they start; what is wrong comes as an exception."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @contextmanager

@@ -16,8 +16,10 @@ from edgessd.apps.bulk.arrow import pyarrow as pa
 from edgessd.apps.bulk.manifest import PLAN
 from edgessd.apps.bulk.sources import Paths, Slice, Tables
 from edgessd.apps.bulk.storage import Storage
+from edgessd.io.address import source_name
 
 BLOCKS_PER_FILE = 256
+_SECRET = "_secret"  # in the folder of a plan whose addresses have logins or signatures
 
 _PATHS = pa.schema([("path", pa.binary())])  # bytes, because names of files need not be UTF-8
 _SLICES = pa.schema(
@@ -51,12 +53,16 @@ def write_plan(storage: Storage, source: Paths | Tables, size: int, limit: int |
 
 def _write_paths(storage: Storage, source: Paths, size: int, limit: int | None) -> tuple[int, int]:
     paths = iter(islice(source.paths, limit))
-    pictures = 0
+    pictures, secret = 0, False
     for number in range(10**9):
         chunk = [os.fsencode(path) for path in islice(paths, size * BLOCKS_PER_FILE)]
         if not chunk:
             break
         pictures += len(chunk)
+        if not secret and any(map(_has_secret, chunk)):
+            secret = True
+            storage.close_to_others(PLAN)
+            storage.write(f"{PLAN}/{_SECRET}", b"")
         _write(storage, number, pa.table({"path": chunk}, schema=_PATHS), size)
     return pictures, -(-pictures // size)
 
@@ -92,6 +98,16 @@ def _write(storage: Storage, number: int, table: Any, rows: int) -> None:
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(table, sink, compression="zstd", row_group_size=rows)
     storage.write(_file(number), sink.getvalue())
+
+
+def _has_secret(path: bytes) -> bool:
+    return b"://" in path and (b"@" in path or b"=" in path) and source_name(text := os.fsdecode(path)) != text
+
+
+def remove_secret_plan(storage: Storage) -> None:
+    """Remove the plan of a result that needs it no more, if there are secrets in it."""
+    if _SECRET in storage.names(PLAN):
+        storage.remove(PLAN)
 
 
 def read_block(storage: Storage, number: int, size: int) -> Block:

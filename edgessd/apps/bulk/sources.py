@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from edgessd._text import decode_lines
 from edgessd.apps.bulk.arrow import pyarrow as pa
 from edgessd.apps.bulk.storage import file_system, in_bucket
 from edgessd.errors import InputError, OptionError, did_you_mean, printable
 from edgessd.io.address import url_scheme
 from edgessd.io.formats import SUFFIXES
+from edgessd.io.local import is_pattern, local_path
 from edgessd.io.sources import expand
 
 LIST_SUFFIX = ".txt"
@@ -65,8 +67,8 @@ def find_pictures(source: str | os.PathLike[str] | Iterable[str], column: str | 
     """
     if not isinstance(source, str | os.PathLike):
         return Paths(str(each) for each in source)
-    text = os.fspath(source)
-    if text.lower().endswith(LIST_SUFFIX) and not glob.has_magic(text):
+    text = local_path(os.fspath(source))
+    if text.lower().endswith(LIST_SUFFIX) and not is_pattern(text):
         found = Paths(_lines(text))
     else:
         files = _bucket_files(text) if in_bucket(text) else _local_files(text)
@@ -84,17 +86,12 @@ def _lines(address: str) -> Iterator[str]:
     number = 0
     try:
         with fs.open_input_stream(path) as stream:
-            rest = b""
-            while chunk := stream.read(1 << 20):
-                *lines, rest = (rest + bytes(chunk)).split(b"\n")
-                for line in lines:
-                    number += 1
-                    if line.strip():
-                        yield line.decode().strip()
-            if rest.strip():
+            for line in decode_lines(iter(lambda: bytes(stream.read(1 << 20)), b"")):
                 number += 1
-                yield rest.decode().strip()
-    except UnicodeDecodeError:
+                if line.strip():
+                    yield line.strip()
+    except UnicodeDecodeError as error:  # of a piece, whose lines have not been counted
+        number += 1 + error.object.count(b"\n", 0, error.start)
         raise InputError(
             f"{printable(address)}: line {number} is no text: give a UTF-8 file with one path or address a line"
         ) from None
@@ -111,7 +108,7 @@ def _local_files(text: str) -> list[str]:
             tables = sorted(str(each) for each in path.iterdir() if _is_table(each.name))
             if tables:
                 return tables
-        elif not path.exists() and not glob.has_magic(text):
+        elif not path.exists() and not is_pattern(text):
             raise InputError(f"{printable(text)}: no such file or folder: check the path (now in {Path.cwd()})")
     return [str(each) for each in expand(text)]
 
@@ -121,16 +118,16 @@ def _bucket_files(address: str) -> list[str]:
     fs, path = file_system(address)
     scheme = address.split("://", 1)[0]
     parts = PurePosixPath(path).parts
-    fixed = next((place for place, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    base = "/".join(parts[:fixed])
     try:
+        fixed = _fixed(fs, parts)
+        base = "/".join(parts[:fixed])
         if fixed == len(parts):
             info = fs.get_file_info(base)
             if info.type == pa.fs.FileType.File:
                 return [f"{scheme}://{base}"]
             wanted = re.compile(re.escape(base) + "/[^/]*")
         else:
-            wanted = _pattern("/".join(parts))
+            wanted = re.compile(re.escape(base + "/") + _pattern("/".join(parts[fixed:])))
         selector = pa.fs.FileSelector(base, allow_not_found=True, recursive="**" in parts or fixed < len(parts) - 1)
         found = sorted(each.path for each in fs.get_file_info(selector) if each.type == pa.fs.FileType.File)
     except OSError as error:
@@ -148,12 +145,18 @@ def _bucket_files(address: str) -> list[str]:
     return [f"{scheme}://{each}" for each in chosen]
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _fixed(fs: Any, parts: Sequence[str]) -> int:
+    """Return how many parts in front are names: without `*`, `?` and `[`, or there as they are written."""
+    for place, part in enumerate(parts):
+        if glob.has_magic(part) and fs.get_file_info("/".join(parts[: place + 1])).type == pa.fs.FileType.NotFound:
+            return place
+    return len(parts)
+
+
+def _pattern(text: str) -> str:
     """Translate a pattern in which `*` and `?` stop at a slash and `**/` stands for any folders."""
     tokens = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile(
-        "".join(tokens.get(part) or _set(part) for part in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", text))
-    )
+    return "".join(tokens.get(part) or _set(part) for part in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", text))
 
 
 def _set(part: str) -> str:

@@ -18,6 +18,7 @@ from edgessd.apps.bulk.arrow import pyarrow
 from edgessd.errors import InputError, printable
 from edgessd.io.address import url_scheme
 from edgessd.io.files import make_folder, write_bytes_atomic, writing
+from edgessd.io.local import local_path
 
 BUCKETS = ("s3", "gs")
 CONNECT_SECONDS = 10
@@ -76,6 +77,12 @@ class Storage:
         if self.local:
             make_folder(Path(self.place(folder)))
 
+    def close_to_others(self, folder: str) -> None:
+        """Let only its owner read a folder inside this one. Of a bucket, its own policy decides."""
+        if self.local:
+            with writing(Path(self.place(folder))):
+                Path(self.place(folder)).chmod(0o700)
+
     def remove(self, folder: str) -> None:
         """Remove a folder inside this one with all it holds, if it is there."""
         if self.local:
@@ -99,6 +106,7 @@ def in_bucket(address: str) -> bool:
 
 def file_system(address: str) -> tuple[Any, str]:
     """Return Arrow's file system for an address or a local path, and the path in it (local ones absolute)."""
+    address = local_path(address)
     scheme = url_scheme(address)
     if scheme in BUCKETS:
         rest = address.split("://", 1)[1]

@@ -86,8 +86,7 @@ def _fill(folder: Path, models: Sequence[Path], lines: Sequence[str], web: bool,
         if name.endswith(".sh"):
             mode = path.stat().st_mode
             path.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may run it
-    if home_assistant:
-        (folder / "edgessd.env").chmod(0o600)  # for the password
+    (folder / "edgessd.env").chmod(0o600)  # for passwords
 
 
 def _watched(model: Path) -> str:

@@ -44,16 +44,18 @@ if [ -z "${{EDGESSD_SOURCE:-}}" ] && [ -f edgessd.env ]; then
 fi
 [ -x venv/bin/python ] || ./install.sh
 if [ -s camera.toml ]; then
+    unset EDGESSD_SOURCE # of edgessd.env: variables go before the file
     exec venv/bin/python -m edgessd.apps.camera --config camera.toml "$@"
 fi
 # shellcheck disable=SC2086  # several arguments on purpose
-exec venv/bin/python -m edgessd.apps.camera --source "${{EDGESSD_SOURCE:-0}}" --model models/{model} \\
-    ${{EDGESSD_ARGUMENTS:-}} "$@"
+exec venv/bin/python -m edgessd.apps.camera --model models/{model} ${{EDGESSD_ARGUMENTS:-}} "$@"
 """
 
 ENVIRONMENT = """\
-# Number of a camera, or the address of a stream in quotes. A camera.toml in this folder stands for both of these.
+# Number of a camera, or the address of a stream in quotes, such as "rtsp://me@192.168.1.20/live", and its password.
+# A camera.toml in this folder stands for source and arguments.
 EDGESSD_SOURCE="0"
+EDGESSD_SOURCE_PASSWORD=""
 # More arguments of `edgessd camera`, see its --help.
 EDGESSD_ARGUMENTS="{arguments}"
 """

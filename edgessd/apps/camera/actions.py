@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.errors import InputError, OptionError, printable
 from edgessd.io.address import Address, is_url
 from edgessd.io.remote import HttpError, post_json
+from edgessd.options.secrets import read_secret, with_password
 
 _TIMEOUT = 5.0
 _PAUSES = (1.0, 3.0)  # seconds before the second and third attempt of a webhook
@@ -23,22 +25,23 @@ _PAUSES = (1.0, 3.0)  # seconds before the second and third attempt of a webhook
 class Webhook:
     """POSTs the event as JSON to an http or https address; tries three times.
 
-    Messages name its host only. password: of the user in the address. token: goes as `Authorization: Bearer`, and to
-    no other host.
+    Messages name its host only. token, password: files with the secrets `webhook-token`, which goes as `Authorization:
+    Bearer`, and `webhook-password`, of the user in the address (`edgessd.options.secrets`).
     """
 
     name = "webhook"
 
-    def __init__(self, url: str, *, password: str | None = None, token: str | None = None) -> None:
+    def __init__(self, url: str, *, password: Path | None = None, token: Path | None = None) -> None:
         if not is_url(url):
             raise OptionError("--webhook: give an address that begins with http:// or https://")
         try:
             address = Address.parse(url, name="--webhook")
         except InputError as error:
             raise OptionError(str(error)) from None
-        if token is not None and address.user is not None:
-            raise OptionError(f"--webhook {address.origin}: has a user, so it takes a password and no token")
-        self._address = replace(address.with_password(password), token=token)
+        bearer = read_secret("webhook-token", token)
+        if bearer is not None and address.user is not None:
+            raise OptionError("--webhook: has a user, so it takes a password and no token")
+        self._address = replace(with_password(address, "webhook-password", password), token=bearer)
         self._ending = threading.Event()
 
     def act(self, event: dict[str, Any]) -> None:
@@ -73,10 +76,11 @@ class Command:
         try:
             self._arguments = shlex.split(command)
         except ValueError as error:
-            raise OptionError(f"--exec {printable(command)}: {error}") from None
-        if not self._arguments or shutil.which(self._arguments[0]) is None:
+            raise OptionError(f"--exec: {error}: no shell reads it, quote as in one") from None
+        program = self._arguments[0] if self._arguments else ""
+        if shutil.which(program) is None:
             raise OptionError(
-                f"--exec {printable(command)}: there is no such program; for a line of shell write: sh -c '...'"
+                f"--exec {printable(program)}: there is no such program; for a line of shell write: sh -c '...'"
             )
 
     def act(self, event: dict[str, Any]) -> None:

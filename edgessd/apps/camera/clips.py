@@ -15,7 +15,7 @@ from edgessd.apps.camera.worker import Worker
 from edgessd.errors import EdgeSSDError
 from edgessd.io.files import check_writable, make_folder
 from edgessd.io.images import Image
-from edgessd.io.video import VideoWriter, browser_suffix
+from edgessd.io.video import VideoWriter
 
 _QUEUE = 8
 _LONGEST = 300.0  # seconds of a clip at most, however often it is triggered again
@@ -86,7 +86,7 @@ class ClipOutput:
 
     def _begin(self, event: Event, now: float, picture: Image) -> None:
         safe = "".join(letter if letter.isalnum() else "_" for letter in event.name)
-        name = f"{strftime('%Y%m%d-%H%M%S')}-{event.frame:06d}-{safe}{browser_suffix()}"
+        name = f"{strftime('%Y%m%d-%H%M%S')}-{event.frame:06d}-{safe}.mp4"
         size = (picture.shape[1], picture.shape[0])
         try:
             self._writer = VideoWriter(self._folder / name, fps=self._fps, size=size, pixel_aspect=self._pixel_aspect)

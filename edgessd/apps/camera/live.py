@@ -115,7 +115,7 @@ def open_pipeline(pipeline: str, size: Size | None) -> FrameSource:
 
 def open_stream(address: str, timeout: float, size: Size | None) -> FrameSource:
     """Open a stream, or the address of a picture, which is then asked for again and again. Raises InputError."""
-    name = shown_source(address)
+    name = Address.parse(address).shown
     try:
         if url_scheme(address) in ("http", "https") and _answers_with_picture(address, timeout):
             return SnapshotSource(address, timeout, size)
@@ -133,7 +133,7 @@ def _answers_with_picture(address: str, timeout: float) -> bool:
         with open_url(Address.parse(address), timeout=timeout) as response:
             return response.headers.get_content_maintype() == "image"
     except FAILURES as error:
-        raise InputError(failure(error)) from error
+        raise InputError(failure(error)) from None
 
 
 def _no_camera(name: str) -> str:

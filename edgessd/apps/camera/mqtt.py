@@ -11,13 +11,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edgessd.apps.camera.mqtt_address import PASSWORD_VARIABLE, MqttAddress
-from edgessd.errors import InputError, missing_extra
+from edgessd.apps.camera.mqtt_address import MqttAddress
+from edgessd.errors import InputError, missing_extra, printable
+from edgessd.io.remote import failure
 
 EVENTS = 100
 """Messages of `MqttLink.send` that wait for a broker that is away."""
 _KEEPALIVE = 30  # seconds; a broker notices a dead camera after one and a half times as long
 _GOODBYE = 5.0  # seconds that `close` gives to what is on its way
+_LOGIN = "check user and password (EDGESSD_MQTT_PASSWORD)"
+_REFUSALS = {  # by paho's names of MQTT's reason codes
+    "Not authorized": f"not authorised: {_LOGIN}",
+    "Bad user name or password": f"wrong user or password: {_LOGIN}",
+    "Bad authentication method": f"it wants another kind of login: {_LOGIN}",
+    "Banned": "this client is banned there",
+    "Unsupported protocol version": "it does not speak MQTT 3.1.1",
+    "Client identifier not valid": "it does not take the name of this client",
+    "Server unavailable": "it is not ready",
+    "Server busy": "it is busy",
+}
 Handler = Callable[[str, bytes, bool], None]
 
 
@@ -57,7 +69,7 @@ class MqttLink:
         if address.user is not None:
             self._client.username_pw_set(address.user, address.password)
         self._client.on_connect, self._client.on_disconnect = self._connected, self._disconnected
-        self._client.on_connect_fail = lambda *_: self._say("the broker is away")
+        self._client.on_connect_fail = self._not_connected
         self._client.on_publish = self._published
 
     @property
@@ -136,7 +148,7 @@ class MqttLink:
 
     def _connected(self, client: Any, data: Any, flags: Any, reason: Any, *_: Any) -> None:
         if reason.is_failure:
-            self._say(f"the broker refuses: {reason}: check user and password ({PASSWORD_VARIABLE})")
+            self._say(f"the broker refused: {_REFUSALS.get(str(reason), printable(str(reason).lower()))}")
             return
         if self._problem:
             self._problem = ""
@@ -152,6 +164,10 @@ class MqttLink:
         for topic, value in self._greetings:
             self.tell(topic, value)
 
+    def _not_connected(self, *_: Any) -> None:
+        error = sys.exc_info()[1]  # paho calls this while it handles the error
+        self._say("the broker is away", "" if error is None else f" ({failure(error)})")
+
     def _disconnected(self, *_: Any) -> None:
         was, self._up = self._up, False
         if was and self._started:
@@ -162,10 +178,10 @@ class MqttLink:
         with contextlib.suppress(OSError, ValueError):
             print(f"{self.address.shown}: {text}", file=sys.stderr, flush=True)
 
-    def _say(self, problem: str) -> None:
+    def _say(self, problem: str, reason: str = "") -> None:
         if problem != self._problem:
             self._problem = problem
-            self.report(f"{problem}; going on and trying again")
+            self.report(f"{problem}{reason}; going on and trying again")
 
     def _pending(self) -> int:
         with self._lock:

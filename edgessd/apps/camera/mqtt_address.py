@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import socket
 from dataclasses import dataclass, field
@@ -12,8 +11,8 @@ from urllib.parse import unquote
 
 from edgessd.errors import InputError, OptionError, printable
 from edgessd.io.address import Address, source_name
+from edgessd.options.secrets import with_password
 
-PASSWORD_VARIABLE = "EDGESSD_MQTT_PASSWORD"
 _SAFE = re.compile(r"[a-z0-9]+(?: [a-z0-9]+)*")
 
 
@@ -35,7 +34,7 @@ class MqttAddress:
     host: str
     port: int
     secure: bool
-    user: str | None
+    user: str | None = field(repr=False)
     password: str | None = field(repr=False)
     topic: str
 
@@ -43,7 +42,7 @@ class MqttAddress:
     def parse(cls, url: str, *, source: str = "", password_file: Path | None = None) -> MqttAddress:
         """Read `mqtt://[user[:password]@]host[:port][/topic]`, or mqtts://. Raises OptionError.
 
-        The password comes from `password_file`, from the address, or from $EDGESSD_MQTT_PASSWORD, in this order.
+        The password comes from `password_file`, from the address, or from the environment (`mqtt-password`).
         Without a topic it is made of this machine and `source`, see `own_topic`.
         """
         try:
@@ -57,12 +56,9 @@ class MqttAddress:
                 f"--mqtt {address}: give mqtt://[user@]host[:port]/topic, or mqtts://, in the topic with "
                 "% and two hexadecimal digits for special characters; a topic has no + and #"
             )
-        user, host = address.user or None, address.host
-        password = _password(address.password, password_file)
-        if password is not None and user is None:
-            raise OptionError(f"--mqtt {address}: a password needs a user: mqtt://USER@{host}")
-        secure = address.scheme == "mqtts"
-        return cls(host, address.port_or_default or 1883, secure, user, password, topic or own_topic(source))
+        address, secure = with_password(address, "mqtt-password", password_file), address.scheme == "mqtts"
+        port = address.port_or_default or 1883
+        return cls(address.host, port, secure, address.user, address.password, topic or own_topic(source))
 
     @property
     def shown(self) -> str:
@@ -86,13 +82,3 @@ def is_topic(topic: str) -> bool:
     """Whether messages can be published to this topic, and below it."""
     usual = 0 < len(topic) <= 200 and printable(topic) == topic and not {"#", "+"} & set(topic)
     return usual and not topic.startswith("$") and topic.strip("/") == topic
-
-
-def _password(given: str | None, file: Path | None) -> str | None:
-    if file is not None:
-        try:
-            return file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise OptionError(f"--mqtt-password-file {printable(file)}: cannot be read: {reason}") from None
-    return given if given else os.environ.get(PASSWORD_VARIABLE) or None

@@ -101,7 +101,8 @@ def actions(settings: Settings, link: MqttLink | None = None) -> list[Action]:
     """Return what is done about an event; opens what it needs."""
     found: list[Action] = []
     if settings.webhook is not None:
-        found.append(Webhook(settings.webhook))
+        password, token = settings.webhook_password_file, settings.webhook_token_file
+        found.append(Webhook(settings.webhook, password=password, token=token))
     if settings.execute is not None:
         found.append(Command(settings.execute))
     if link is not None:

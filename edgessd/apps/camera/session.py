@@ -37,6 +37,8 @@ from edgessd.apps.camera.window import why_no_window
 from edgessd.classes.class_map import class_labels
 from edgessd.detector import Detector
 from edgessd.errors import InputError, printable
+from edgessd.io.video import shortcoming_of
+from edgessd.options.secrets import read_secret, source_with_password
 
 if TYPE_CHECKING:
     from edgessd.apps.camera.web.server import WebAddress
@@ -150,6 +152,8 @@ class Session:
         if settings.csv_file is not None:
             self.outputs.append(csv_lines(settings.csv_file, live=live))
         if settings.output is not None:
+            if (shortcoming := shortcoming_of(settings.output)) is not None:
+                print(shortcoming, file=sys.stderr, flush=True)
             aspect = self.source.pixel_aspect
             self.outputs.append(VideoOutput(settings.output, fps=self.fps, live=live, pixel_aspect=aspect))
 
@@ -235,8 +239,9 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 def _open_source(settings: Settings, size: tuple[int, int] | None) -> FrameSource:
     def open_it() -> FrameSource:
-        return open_source(settings.source, size=size, loop=settings.loop)
+        return open_source(named, size=size, loop=settings.loop)
 
+    named = source_with_password(settings.source, settings.source_password_file)
     opened = open_it()
     if not opened.live or settings.source == "browser":
         return opened
@@ -277,4 +282,5 @@ def _web_address(settings: Settings) -> WebAddress | None:
         return None
     from edgessd.apps.camera.web.server import WebAddress
 
-    return WebAddress.parse(settings.web, settings.web_token, settings.web_cert)
+    token = settings.web_token if settings.web_token_file is None else None
+    return WebAddress.parse(settings.web, token or read_secret("web-token", settings.web_token_file), settings.web_cert)

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 from edgessd.options import Option, shared
 
 Count = Annotated[int, Meta(ge=1)]
+Threads = Annotated[int, Meta(ge=1, le=1024)]
 Natural = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(ge=0.01)]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -37,11 +38,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "Camera number, video, picture folder, address (rtsp, http), picamera, GStreamer pipeline, demo, or "
             "browser.",
             panel=_SOURCE,
+            env="EDGESSD_SOURCE",
             metavar="SOURCE",
             file="there",
             address=True,
         ),
     ] = "0"
+    source_password_file: Annotated[
+        Path | None, Option("Password of the user in its address; or set EDGESSD_SOURCE_PASSWORD.", panel=_SOURCE)
+    ] = None
     size: Annotated[str | None, Option("Size of capture.", panel=_SOURCE, metavar="WxH")] = None
     every: Annotated[Count, Option("Only each N-th frame.", panel=_SOURCE)] = 1
     max_fps: Annotated[Rate | None, Option("Frames per second at most.", panel=_SOURCE)] = None
@@ -56,13 +61,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Path | None, Option("Folder of model files to choose from while it runs.", panel=_MODEL, metavar="DIR")
     ] = None
     runtime: Annotated[str | None, shared.RUNTIME.below(_MODEL)] = None
-    threads: Annotated[Count | None, shared.THREADS.below(_MODEL)] = None
+    threads: Annotated[Threads | None, shared.THREADS.below(_MODEL)] = None
     spec: Annotated[Path | None, shared.SPEC.below(_MODEL)] = None
     score_threshold: Annotated[Fraction | None, shared.SCORE_THRESHOLD.below(_MODEL)] = None
     classes: Annotated[list[str] | None, shared.CLASSES.below(_MODEL)] = None
 
     output: Annotated[
-        Path | None, Option("Save the annotated video (.mp4, .mov, .mkv or .avi).", short="o", panel=_OUTPUT)
+        Path | None, Option("Save the annotated video (.mp4, .mov, .mkv, .webm or .avi).", short="o", panel=_OUTPUT)
     ] = None
     window: Annotated[bool | None, Option("Show a window; default: where there is a display.", panel=_OUTPUT)] = None
     numbers: Annotated[
@@ -110,9 +115,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = None
     cooldown: Annotated[Seconds, Option("Seconds a class must be away before its next event.", panel=_EVENTS)] = 10.0
-    webhook: Annotated[str | None, Option("POST each event as JSON.", panel=_EVENTS, metavar="URL", address=True)] = (
-        None
-    )
+    webhook: Annotated[
+        str | None,
+        Option("POST each event as JSON.", panel=_EVENTS, metavar="URL", env="EDGESSD_WEBHOOK", address=True),
+    ] = None
+    webhook_password_file: Annotated[
+        Path | None, Option("Password of the user in its address; or set EDGESSD_WEBHOOK_PASSWORD.", panel=_EVENTS)
+    ] = None
+    webhook_token_file: Annotated[
+        Path | None, Option("Token that it asks for (Bearer); or set EDGESSD_WEBHOOK_TOKEN.", panel=_EVENTS)
+    ] = None
     execute: Annotated[str | None, Option("Run for each event, JSON on stdin.", panel=_EVENTS, metavar="CMD")] = field(
         default=None, name="exec"
     )
@@ -144,4 +156,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     web_token: Annotated[
         str | None, Option("Its token; default: a new one each time.", panel=_WEB, env="EDGESSD_WEB_TOKEN", secret=True)
     ] = None
+    web_token_file: Annotated[Path | None, Option("File with the token.", panel=_WEB)] = None
     web_cert: Annotated[Path | None, Option("Certificate (PEM) for https, with its key.", panel=_WEB)] = None
+
+    def __repr__(self) -> str:
+        """Nothing of the values: logins are among them."""
+        return "Settings(...)"

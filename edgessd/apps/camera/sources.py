@@ -18,7 +18,7 @@ from edgessd.io.address import shown_source, url_scheme
 from edgessd.io.files import printable
 from edgessd.io.formats import SUFFIXES
 from edgessd.io.images import load_image
-from edgessd.io.local import local_path
+from edgessd.io.local import is_pattern, local_path
 from edgessd.io.sources import expand
 from edgessd.io.video import VideoFile, VideoFrame, is_video
 from edgessd.io.video.types import resized
@@ -74,7 +74,7 @@ def _camera_number(source: str) -> int | None:
 def _names_pictures(source: str) -> bool:
     if Path(source).suffix.lower() in SUFFIXES:
         return True
-    return Path(source).is_dir() or (not Path(source).exists() and any(letter in source for letter in "*?["))
+    return Path(source).is_dir() or is_pattern(source)
 
 
 class FileSource(PlainSource):

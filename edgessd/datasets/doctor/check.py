@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgessd._text import read_lines
 from edgessd.datasets.doctor.boxes import box_problems, odd_sizes
 from edgessd.datasets.doctor.names import misspelt
 from edgessd.datasets.doctor.scan import Scan, scan_pictures
-from edgessd.datasets.pictures import read_text
-from edgessd.datasets.problems import KINDS, Problem
+from edgessd.datasets.problems import PROBLEM_KINDS, Problem
 from edgessd.datasets.records import Records
 from edgessd.datasets.voc import split_names
 
 
 @dataclass(frozen=True)
 class Checkup:
-    """The result: what was read, what every picture is, and every problem, in the order of `KINDS`."""
+    """The result: what was read, what every picture is, and every problem, in the order of `PROBLEM_KINDS`."""
 
     records: Records
     scans: dict[Path, Scan]
@@ -71,7 +71,7 @@ def examine(
         named = {record.image for record in records.records} | {p.image for p in found if p.image is not None}
         lonely = [path for path in records.pictures if path not in named]
         problems += [Problem("no-annotation", "no annotation", path, path) for path in lonely]
-    order = list(KINDS)
+    order = list(PROBLEM_KINDS)
     problems.sort(key=lambda problem: order.index(problem.kind))
     counts = Counter(item.name for record in records.records for item in record.objects)
     return Checkup(records, scans, tuple(problems), dict(counts.most_common()))
@@ -113,7 +113,7 @@ def _leaks(records: Records) -> list[Problem]:
         members = {}
         for split in split_names(folder):
             path = folder / "ImageSets" / "Main" / f"{split}.txt"
-            members[split] = {line.split()[0] for line in read_text(path).splitlines() if line.strip()}
+            members[split] = {line.split()[0] for line in read_lines(path)}
         names = sorted(members)
         for place, one in enumerate(names):
             for other in names[place + 1 :]:

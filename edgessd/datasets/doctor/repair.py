@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from edgessd._text import read_lines
 from edgessd.datasets.doctor.boxes import OVERSHOOT, is_double
 from edgessd.datasets.doctor.check import Checkup
-from edgessd.datasets.pictures import read_text
 from edgessd.datasets.records import Object, Record, Records
 from edgessd.datasets.split import plain_name
 from edgessd.errors import InputError, OptionError, did_you_mean
@@ -64,13 +64,13 @@ def repair(
         objects = _objects(record.objects, size, renames, checkup.records.format == "voc", done)
         kept.append((Record(record.image, record.image_id, tuple(objects), size, record.source), size))
     writer = {"voc": _write_voc, "coco": _write_coco, "yolo": _write_yolo}[checkup.records.format]
-    classes = _numbered(checkup.records, renames)
+    classes = _number_classes(checkup.records, renames)
     with new_folder(out) as new:
         writer(new, kept, classes)
     return RepairReport(out, len(kept), dict(done))
 
 
-def _numbered(records: Records, renames: Mapping[str, str]) -> dict[str, int]:
+def _number_classes(records: Records, renames: Mapping[str, str]) -> dict[str, int]:
     """Every class, renamed, and the number that the data has for it; without any 1, 2, ..."""
     numbers: dict[str, int] = {}
     for name, number in zip(records.names, records.category_ids or itertools.count(1), strict=False):
@@ -148,7 +148,7 @@ def _write_voc(out: Path, kept: Sequence[tuple[Record, tuple[int, int]]], classe
     lists: dict[str, list[str]] = defaultdict(list)
     for folder in dict.fromkeys(record.source.parent.parent for record, _ in kept):
         for path in sorted((folder / "ImageSets" / "Main").glob("*.txt")):
-            lines = (line.split() for line in read_text(path).splitlines() if line.strip())
+            lines = (line.split() for line in read_lines(path))
             lists[path.name] += [" ".join(words) for words in lines if plain_name(words[0]) in taken]
     for name, lines_kept in lists.items():
         write_part(out / "ImageSets" / "Main" / name, "".join(f"{line}\n" for line in lines_kept))

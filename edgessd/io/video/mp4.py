@@ -13,10 +13,14 @@ from edgessd.io.video.orient import UPRIGHT, Matrix, display_matrix
 
 @dataclass(frozen=True)
 class Mp4:
-    """matrix: how the video is to be turned. whole: whether the file is as long as its parts say."""
+    """matrix: how the video is to be turned. whole: whether the file is as long as its parts say.
+
+    fragmented: whether it consists of fragments, as a recording does that was not finished.
+    """
 
     matrix: Matrix
     whole: bool
+    fragmented: bool
 
 
 def read_mp4(path: str | Path) -> Mp4 | None:
@@ -27,7 +31,8 @@ def read_mp4(path: str | Path) -> Mp4 | None:
                 return None
             length = file.seek(0, 2)
             boxes = list(_boxes(file, 0, length))
-            return Mp4(_matrix(file, boxes), all(end <= length for _, _, end in boxes))
+            whole = all(end <= length for _, _, end in boxes)
+            return Mp4(_matrix(file, boxes), whole, any(name == b"moof" for name, _, _ in boxes))
     except (OSError, ValueError, struct.error):
         return None
 

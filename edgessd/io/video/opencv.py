@@ -93,6 +93,8 @@ class OpenCvDecoder:
             if not ok or frame is None:
                 return
             stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if stamp < 0:  # OpenCV 4 where FFmpeg does not know the beginning
+                stamp = 0.0
             self._reached = max(self._reached, stamp)
             if frame.ndim == 2 or frame.shape[2] == 1:
                 frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
@@ -107,7 +109,9 @@ class OpenCvDecoder:
         if self._mp4 is not None:  # a count of frames there may include those that an edit list leaves out
             return None if self._mp4.whole else "its end is missing"
         duration, fps = self.info.duration, self.info.fps
-        if duration is None or self._reached + 1 / fps >= duration - max(2 / fps, min(duration / 100, 2.0)):
+        if duration is None or not self._reached:
+            return None
+        if self._reached + 1 / fps >= duration - max(2 / fps, min(duration / 100, 2.0)):
             return None
         return f"it ended after {self._reached:.1f} of {duration:.1f} s"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgessd._cv2 import cv2
-from edgessd.errors import InputError
+from edgessd.errors import InputError, printable
 from edgessd.io.video.orient import UPRIGHT, Matrix, display_matrix, turned, turned_aspect, turned_size
 from edgessd.io.video.types import Image, VideoInfo, resized, square_size, usable_fps
 
@@ -62,13 +62,12 @@ class PyAvDecoder:
     def __init__(self, source: str, *, timeout: float | None = None, live: bool = False) -> None:
         import av
 
-        av.logging.set_level(None)
         self._av, self._live = av, live
         options = {"fflags": "nobuffer", "rtsp_transport": "tcp", **_wished_options()} if live else {}
         try:
             self._container = av.open(source, timeout=timeout, options=options, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
-            raise InputError(_reason(error)) from error
+            raise InputError(_reason(error)) from None  # its own text has the whole address
         try:
             self._stream = next(each for each in self._container.streams.video if not _is_cover(each))
         except StopIteration:
@@ -103,11 +102,11 @@ class PyAvDecoder:
         )
 
     def _count(self) -> int | None:
-        """Frames that are shown: those in the file, less those that an edit list leaves out."""
+        """Frames that are shown: an edit list of an MP4 leaves some out, and fragments are not counted."""
         stream, count = self._stream, int(self._stream.frames)
-        if not count or not self._container.format.name.startswith("mov") or not stream.average_rate:
-            return count if count else None
-        return min(count, round((stream.duration or 0) * stream.time_base * stream.average_rate) or count)
+        if self._container.format.name.startswith("mov") and stream.duration and stream.average_rate:
+            count = round(stream.duration * stream.time_base * stream.average_rate)
+        return count if count else None
 
     def _promised(self) -> Fraction | None:
         """Seconds, from the beginning of the container's clock to the announced end; None without a promise."""
@@ -147,7 +146,7 @@ class PyAvDecoder:
                     self._damaged += 1
         except av.FFmpegError as error:
             if self._live:
-                raise InputError(_reason(error)) from error
+                raise InputError(_reason(error)) from None
             self._error = _reason(error)
 
     def _note_end(self, packet: Any) -> None:
@@ -194,7 +193,7 @@ def _matrix(frame: Any) -> Matrix:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError) or type(error).__name__ in ("ExitError", "TimeoutError"):
         return "no answer in time"
-    return str(getattr(error, "strerror", None) or error).lower()
+    return printable(getattr(error, "strerror", None) or error).lower()
 
 
 class PyAvEncoder:

@@ -50,7 +50,7 @@ class VideoFile:
                     if remote
                     else "it is damaged, its end is missing, or it is no video; copy it again or convert it to MP4"
                 )
-            ) from error
+            ) from None
         self.info = self._decoder.info
         self.index = 0
 

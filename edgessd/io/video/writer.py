@@ -10,8 +10,11 @@ from typing import Self
 
 from edgessd.errors import InputError
 from edgessd.io.files import check_writable, printable, put_in_place, temporary_beside, writing
+from edgessd.io.leftovers import keep
 from edgessd.io.video import pyav
+from edgessd.io.video.mp4 import read_mp4
 from edgessd.io.video.opencv import CODECS, OpenCvEncoder
+from edgessd.io.video.reader import open_decoder
 from edgessd.io.video.types import Encoder, Image, resized, usable_fps
 
 
@@ -20,7 +23,8 @@ class VideoWriter:
 
     With PyAV: H.264 in .mp4, .m4v, .mov and .mkv, VP8 in .webm; such a file grows under its own name, and can be
     played whatever happens to the program. A file of that name that is there already stays until the new one is
-    finished. With OpenCV alone, and for .avi: MPEG-4 (in .webm VP8, in .avi JPEG), which takes its place in `close`.
+    finished; a recording that was never finished gets the name NAME.recovered.SUFFIX. With OpenCV alone, and for .avi:
+    MPEG-4 (in .webm VP8, in .avi JPEG), which takes its place in `close`.
 
     As a context manager it closes after exceptions too: what was written until then is kept. Without any frame no
     file is made.
@@ -44,6 +48,8 @@ class VideoWriter:
         self._fps = usable_fps(fps)
         self._first = self._time = 0.0
         own = pyav.writes(self.path.suffix.lower())
+        if own and _unfinished(place):  # a run that was killed has left it: it is not to be written over
+            keep(place, place.stem, place.suffix)
         # What can be played at any time need not hide.
         self._file = place if own and not place.exists() else temporary_beside(place)
         self._finished = self._file == place
@@ -114,14 +120,39 @@ def check_video_target(path: Path) -> Path:
     return check_writable(path)
 
 
+def _unfinished(path: Path) -> bool:
+    """Whether there is a recording that nobody has finished."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    mp4 = read_mp4(path)
+    if mp4 is not None:
+        return mp4.fragmented
+    if path.suffix.lower() not in (".mkv", ".webm"):
+        return False
+    try:
+        decoder = open_decoder(str(path))
+    except InputError:
+        return False
+    decoder.close()
+    return decoder.info.duration is None
+
+
+def shortcoming_of(path: Path) -> str | None:
+    """Say in one line what a video that is written to `path` lacks without PyAV; None where it lacks nothing."""
+    if path.suffix.lower() not in (".mp4", ".m4v", ".mov") or pyav.writes(path.suffix.lower()):
+        return None
+    return (
+        f"{printable(path)}: MPEG-4 part 2 at a fixed rate, which browsers do not play and a kill destroys: "
+        "pip install 'edgessd[video]' for H.264, or name it .webm"
+    )
+
+
 def browser_suffix() -> str:
     """The suffix of videos that this machine can write and every browser plays."""
     return ".mp4" if pyav.writes(".mp4") else ".webm"
 
 
 def _playable(path: Path) -> bool:
-    from edgessd.io.video.reader import open_decoder
-
     try:
         decoder = open_decoder(str(path))
     except InputError:

@@ -1,7 +1,10 @@
 """What the user names, and what it stands for."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 
@@ -114,7 +117,25 @@ def test_a_folder_of_parquet_files_is_a_table(tmp_path):
     ],
 )
 def test_patterns_in_a_bucket_read_as_those_of_the_shell(pattern, path, matches):
-    assert (sources._pattern(pattern).fullmatch(path) is not None) is matches
+    assert (re.fullmatch(sources._pattern(pattern), path) is not None) is matches
+
+
+def test_folders_with_brackets_file_addresses_and_lists_of_windows(pictures, tmp_path):
+    folder = tmp_path / "[2024] trip"
+    folder.mkdir()
+    for name in ("a.jpg", "[1].jpg"):
+        (folder / name).write_bytes((pictures / "picture 0.jpg").read_bytes())
+    both = [str(folder / "[1].jpg"), str(folder / "a.jpg")]
+    assert paths(f"{folder}/*.jpg") == paths(str(folder)) == paths(folder.as_uri()) == both
+    assert paths(f"{folder}/[1].jpg") == both[:1]
+    parts = (tmp_path.as_posix().lstrip("/"), "[2024] trip", "[a].jpg")
+    assert sources._fixed(pa.fs.SubTreeFileSystem("/", pa.fs.LocalFileSystem()), parts) == 2
+    listed = folder / "list.txt"
+    uri = (folder / "a.jpg").as_uri()
+    listed.write_bytes(f"{both[0]}\r\n{uri}\r\n".encode("utf-8-sig"))
+    assert paths(listed) == paths(listed.as_uri()) == [both[0], uri]
+    read = read_ahead(plan.Block(0, 0, paths(listed)), SOURCE)
+    assert [each.error for each in read] == [None, None] and read[1].data == (folder / "a.jpg").read_bytes()
 
 
 def test_a_plan_gives_back_every_path_in_blocks(tmp_path, monkeypatch):

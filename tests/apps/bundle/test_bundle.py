@@ -150,13 +150,13 @@ def test_start_passes_settings_and_arguments(bundle, tmp_path):
     copy = tmp_path / "a folder with spaces"
     shutil.copytree(bundle, copy)
     (copy / "venv" / "bin").mkdir(parents=True)
-    (copy / "venv" / "bin" / "python").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    (copy / "venv" / "bin" / "python").write_text('#!/bin/sh\nprintf "%s|" "$EDGESSD_SOURCE" "$@"\n')
     (copy / "venv" / "bin" / "python").chmod(0o755)
     (copy / "edgessd.env").write_text('EDGESSD_SOURCE="rtsp://cam/1"\nEDGESSD_ARGUMENTS="--no-window --every 2"\n')
     environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGESSD_")}
     done = subprocess.run([copy / "start.sh", "--threads", "2"], env=environment, capture_output=True, text=True)
     assert done.stdout.split("|")[:-1] == [
-        *("-m", "edgessd.apps.camera", "--source", "rtsp://cam/1"),
+        *("rtsp://cam/1", "-m", "edgessd.apps.camera"),  # in no argument, which `ps` shows
         *("--model", f"models/{zoo.DEFAULT_MODEL}.onnx", "--no-window", "--every", "2", "--threads", "2"),
     ]
 
@@ -165,15 +165,15 @@ def test_start_takes_a_file_of_options_where_there_is_one(bundle, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
     (copy / "venv" / "bin").mkdir(parents=True)
-    (copy / "venv" / "bin" / "python").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    (copy / "venv" / "bin" / "python").write_text('#!/bin/sh\nprintf "%s|" "$EDGESSD_SOURCE" "$@"\n')
     (copy / "venv" / "bin" / "python").chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGESSD_")}
     shell = "./start.sh --print-config > camera.toml; cat camera.toml; echo; ./start.sh --every 2"
     done = subprocess.run(["sh", "-c", shell], env=environment, capture_output=True, text=True, cwd=copy)
     model = f"models/{zoo.DEFAULT_MODEL}.onnx"
     first, second = done.stdout.splitlines()
-    assert first == f"-m|edgessd.apps.camera|--source|0|--model|{model}|--no-window|--print-config|"
-    assert second == "-m|edgessd.apps.camera|--config|camera.toml|--every|2|"
+    assert first == f"0|-m|edgessd.apps.camera|--model|{model}|--no-window|--print-config|"
+    assert second == "|-m|edgessd.apps.camera|--config|camera.toml|--every|2|"
 
 
 def test_camera_for_home_assistant(tmp_path):

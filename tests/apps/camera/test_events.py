@@ -188,15 +188,24 @@ def test_webhook_that_is_down_is_one_error(monkeypatch: pytest.MonkeyPatch) -> N
         ("", {"token": "abc"}, "Bearer abc"),
     ],
 )
-def test_webhook_logs_in(receiver: Any, login: str, options: dict[str, str], sent: str | None) -> None:
-    Webhook(f"http://{login}127.0.0.1:{receiver.server_port}/hook", **options).act(EVENT)
-    assert receiver.logins == [sent]
+def test_webhook_logs_in(
+    receiver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: str, options: dict[str, str], sent: str
+) -> None:
+    url = f"http://{login}127.0.0.1:{receiver.server_port}/hook"
+    for name, secret in options.items():
+        (tmp_path / name).write_text(f"{secret}\n")
+    Webhook(url, **{name: tmp_path / name for name in options}).act(EVENT)
+    for name, secret in options.items():
+        monkeypatch.setenv(f"EDGESSD_WEBHOOK_{name.upper()}", secret)
+    Webhook(url).act(EVENT)
+    assert receiver.logins == [sent, sent]
 
 
-def test_redirects_of_a_webhook(receiver: Any) -> None:
+def test_redirects_of_a_webhook(receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """301 to 303 would lose the event (a GET is asked for); 307 and 308 take it along, elsewhere without login."""
     receiver.answers[:] = [301]
-    hook = Webhook(f"http://127.0.0.1:{receiver.server_port}/hook", token="abc")
+    monkeypatch.setenv("EDGESSD_WEBHOOK_TOKEN", "abc")
+    hook = Webhook(f"http://127.0.0.1:{receiver.server_port}/hook")
     with pytest.raises(InputError, match="HTTP 301: it has moved"):
         hook.act(EVENT)
     receiver.answers[:], receiver.location = [308], f"http://localhost:{receiver.server_port}/new"
@@ -329,7 +338,7 @@ def test_mqtt_broker_that_is_away_takes_so_many_events_and_no_time(capfd: pytest
     action.close()
     assert str(caught.value) == "mqtt://127.0.0.1:1/x: the broker is away, and 100 events wait already: one is lost"
     assert capfd.readouterr().err.splitlines() == [
-        "mqtt://127.0.0.1:1/x: the broker is away; going on and trying again",
+        "mqtt://127.0.0.1:1/x: the broker is away (the host refuses the connection); going on and trying again",
         "mqtt://127.0.0.1:1/x: 100 events did not reach the broker",
     ]
 

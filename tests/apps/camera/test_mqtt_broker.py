@@ -240,7 +240,7 @@ def test_wrong_password_is_said_without_it(
         until(lambda: right.link.up and bool(wrong.link._problem))
         show(wrong, make_result(0, [PERSON]))
         said = capfd.readouterr().err
-        assert "/home/door: the broker refuses: Not authorized: check user and password (EDGESSD_MQTT_PASS" in said
+        assert "/home/door: the broker refused: not authorised: check user and password (EDGESSD_MQTT_PASS" in said
         assert "s3cret" not in said and "me:" not in said and not wrong.link.up
     finally:
         broker.kill()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgessd._cv2 import cv2
 from edgessd.errors import InputError
 from edgessd.io.video import VideoFile, pyav
 from edgessd.io.video.types import StreamClock, usable_fps
@@ -62,7 +63,9 @@ def test_frames_stamps_and_size(
         frames = list(video)
         assert video.info.size == (64, 48) and video.info.pixel_aspect == 1
     assert len(frames) == len(stamps)
-    if engine == "pyav" or name not in ONLY_PYAV:
+    # Before 4.13 OpenCV tells no stamps of a Matroska file whose second frame comes late.
+    old = tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 13)
+    if engine == "pyav" or (name not in ONLY_PYAV and not (old and name == "sparse.mkv")):
         assert [each.time for each in frames] == pytest.approx(stamps, abs=0.012 if name.endswith(".gif") else 0.002)
     for number, (image, _) in enumerate(frames):
         assert image.shape == (48, 64, 3) and image.dtype == np.uint8
@@ -119,6 +122,7 @@ def test_edit_list_is_no_damage(engine: str, tmp_path: Path, make_clip: Callable
                 packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
                 target.mux(packet)
     with VideoFile(tmp_path / "cut.mp4") as video:
+        assert video.info.frame_count == (20 if engine == "pyav" else 40)
         assert [seconds for _, seconds in video] == pytest.approx([number / 10 for number in range(20)], abs=0.002)
 
 

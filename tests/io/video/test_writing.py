@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgessd.errors import InputError
-from edgessd.io.video import VideoFile, VideoWriter, browser_suffix, writer
+from edgessd.io.video import VideoFile, VideoWriter, browser_suffix, shortcoming_of, writer
 
 SUFFIXES = [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"]
 
@@ -113,6 +113,12 @@ def test_suffix_for_browsers(engine: str) -> None:
     assert browser_suffix() == {"pyav": ".mp4", "opencv": ".webm"}[engine]
 
 
+@pytest.mark.parametrize(("suffix", "lacking"), [(".mp4", True), (".mov", True), (".webm", False), (".avi", False)])
+def test_what_a_video_lacks_without_pyav_is_said(engine: str, suffix: str, lacking: bool) -> None:
+    text = shortcoming_of(Path(f"a{suffix}"))
+    assert (text is not None and "edgessd[video]" in text) == (lacking and engine == "opencv")
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_recording_survives_a_kill(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("av")
@@ -131,6 +137,13 @@ os.kill(os.getpid(), 9)
     found = read(path)
     assert [number for number, _ in found] == list(range(len(found)))
     assert len(found) >= 15  # all but the last second
+    with VideoFile(path) as video:
+        assert video.info.frame_count in (None, len(found))
+    write(path, 2)  # and the next run does not write over it
+    assert len(read(path)) == 2
+    assert read(tmp_path / f"a.recovered{suffix}") == found
+    write(path, 3)
+    assert len(read(path)) == 3 and len(list(tmp_path.iterdir())) == 2
 
 
 def test_file_that_is_there_stays_until_the_new_one_is_whole(engine: str, tmp_path: Path) -> None:

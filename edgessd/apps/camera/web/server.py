@@ -11,7 +11,7 @@ import ssl
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgessd.apps.camera.capture import Capture
@@ -40,12 +40,16 @@ _MESSAGE_PAUSE = 0.5  # seconds between two messages while no frames come
 
 @dataclass(frozen=True)
 class WebAddress:
-    """Where the web view listens; the socket is bound already. token: None on loopback. certificate: PEM or None."""
+    """Where the web view listens; the socket is bound already.
+
+    token: None on loopback. certificate: PEM or None. fresh: whether the token was made here, so that it must be told.
+    """
 
     listener: socket.socket
     host: str
-    token: str | None
+    token: str | None = field(repr=False)
     certificate: Path | None
+    fresh: bool
 
     @classmethod
     def parse(cls, text: str, token: str | None = None, certificate: Path | None = None) -> WebAddress:
@@ -62,9 +66,8 @@ class WebAddress:
         if certificate is not None:
             _check_certificate(certificate)
         listener = _listen(host, port)
-        if token is None and not _is_loopback(listener.getsockname()[0]):
-            token = secrets.token_urlsafe(16)
-        return cls(listener, host, token, certificate)
+        fresh = token is None and not _is_loopback(listener.getsockname()[0])
+        return cls(listener, host, secrets.token_urlsafe(16) if fresh else token, certificate, fresh)
 
     @property
     def port(self) -> int:
@@ -107,7 +110,8 @@ class WebOutput:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise InputError("the web view did not start")
             time.sleep(0.01)
-        print(f"web view: {address.url}", file=sys.stderr, flush=True)
+        # A token that was given is known to its owner; logs that many read need not have it.
+        print(f"web view: {address.url if address.fresh else printable(address.url)}", file=sys.stderr, flush=True)
 
     def _serve(self) -> None:
         async def serve() -> None:

@@ -1,0 +1,294 @@
+"""Mutation testing of the numerics: small faults are put into `ops` and `evaluation`, and their tests must notice.
+
+    .venv-dev/bin/python scripts/mutants.py            # everything, for an hour or so; exit code 1 where one survives
+    .venv-dev/bin/python scripts/mutants.py ops/nms    # one file
+    .venv-dev/bin/python scripts/mutants.py --list ops/nms
+
+Each mutant runs in a forked process, in which the changed module is imported in place of the real one; no file is
+touched. A fault that cannot be seen from outside (an equivalent mutant) stands in `EQUIVALENT` with its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from typing import NamedTuple
+
+from mutants_equivalent import EQUIVALENT
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "edgessd"
+FOLDERS = {"ops": ["tests/ops"], "evaluation": ["tests/evaluation"]}
+LEFT_OUT = {"evaluation/plots", "ops/__init__", "evaluation/__init__"}  # drawings, and nothing at all
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", "not sheet and not plots and not drawn",
+          "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # fmt: skip
+SECONDS = 120
+
+COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+           ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is}  # fmt: skip
+BINARY = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div,
+          ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}  # fmt: skip
+NAMES = {"round": "int", "rint": "floor", "min": "max", "max": "min", "maximum": "minimum", "minimum": "maximum",
+         "any": "all", "all": "any", "ceil": "floor", "floor": "ceil", "argmax": "argmin", "cumsum": "asarray",
+         "logical_and": "logical_or", "INTER_LINEAR": "INTER_AREA", "INTER_AREA": "INTER_LINEAR",
+         "INTER_CUBIC": "INTER_LINEAR", "INTER_NEAREST": "INTER_LINEAR"}  # fmt: skip
+DROPPED = {"clip", "sqrt", "sorted", "abs", "unique", "isfinite"}  # `f(x, ...)` becomes `x`
+
+
+SKIPPED = (ast.Raise, ast.Import, ast.ImportFrom, ast.JoinedStr)
+
+
+class Mutant(NamedTuple):
+    """One fault. module: such as `ops/nms`. key: module, line of source, what became of what. tree: the whole of it."""
+
+    module: str
+    line: int
+    key: str
+    tree: ast.Module
+
+
+def places(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of code that computes: no annotations, decorators, docstrings, messages of errors."""
+    for name, value in ast.iter_fields(tree):
+        if name in ("annotation", "returns", "decorator_list", "type_params"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(
+                child, ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr
+            ):
+                continue
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+                continue
+            if isinstance(child, ast.Subscript) and getattr(child.value, "id", "") in ("NDArray", "Literal", "tuple"):
+                continue
+            yield child
+            yield from places(child)
+
+
+def faults(node: ast.AST) -> Iterator[ast.AST]:
+    """What a node may become."""
+    if isinstance(node, ast.Compare) and len(node.ops) >= 1:
+        for index, old in enumerate(node.ops):
+            if type(old) in COMPARE:
+                yield changed(node, ops=[COMPARE[type(o)]() if i == index else o for i, o in enumerate(node.ops)])
+    elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in BINARY:
+        yield changed(node, op=BINARY[type(node.op)]())
+    elif isinstance(node, ast.BoolOp):
+        yield changed(node, op=ast.Or() if isinstance(node.op, ast.And) else ast.And())
+    elif isinstance(node, ast.UnaryOp) and not isinstance(node.operand, ast.Constant):
+        yield node.operand
+    elif isinstance(node, ast.Constant):
+        yield from constants(node)
+    elif isinstance(node, ast.Attribute) and node.attr in NAMES:
+        yield changed(node, attr=NAMES[node.attr])
+    elif isinstance(node, ast.Name) and node.id in NAMES and isinstance(node.ctx, ast.Load):
+        yield changed(node, id=NAMES[node.id])
+    elif isinstance(node, ast.Call):
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name in DROPPED and node.args:
+            yield node.args[0]
+        for index, keyword in enumerate(node.keywords):
+            if keyword.arg is not None and name not in ("dataclass",):
+                yield changed(node, keywords=node.keywords[:index] + node.keywords[index + 1 :])
+    elif isinstance(node, ast.Break | ast.Continue) or is_a_call_alone(node):
+        yield ast.copy_location(ast.Pass(), node)
+
+
+def is_a_call_alone(node: ast.AST) -> bool:
+    """Whether it is a statement that only calls something."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+
+
+def constants(node: ast.Constant) -> Iterator[ast.Constant]:
+    """A number a little larger and smaller, the other truth value."""
+    if isinstance(node.value, bool):
+        yield changed(node, value=not node.value)
+    elif isinstance(node.value, int):
+        yield changed(node, value=node.value + 1)
+        yield changed(node, value=node.value - 1)
+    elif isinstance(node.value, float):
+        yield changed(node, value=node.value + 0.011)
+        yield changed(node, value=node.value - 0.011)
+
+
+def changed(node: ast.AST, **fields: object) -> ast.AST:
+    """A copy of a node with other fields."""
+    new = copy.copy(node)
+    for name, value in fields.items():
+        setattr(new, name, value)
+    return new
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """All faults of one module."""
+    source = (PACKAGE / f"{module}.py").read_text()
+    lines = source.splitlines()
+    count = sum(1 for node in places(ast.parse(source)) for _ in faults(node))
+    seen: Counter[str] = Counter()
+    for number in range(count):
+        tree = ast.parse(source)
+        found = ((node, new) for node in places(tree) for new in faults(node))
+        node, new = next(pair for index, pair in enumerate(found) if index == number)
+        line = getattr(node, "lineno", 0)
+        name = f"{module}: {lines[line - 1].strip()}: {text_of(node)} -> {text_of(new)}"
+        seen[name] += 1
+        swap(tree, node, new)
+        yield Mutant(
+            module, line, name if seen[name] == 1 else f"{name} #{seen[name]}", ast.fix_missing_locations(tree)
+        )
+
+
+def text_of(node: ast.AST) -> str:
+    """A node as code, on one line."""
+    text = " ".join(ast.unparse(ast.fix_missing_locations(node)).split())
+    return text if len(text) <= 100 else text[:100] + "..."
+
+
+def swap(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    """Put `new` in the place of `old`."""
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, name, new)
+                return
+            if isinstance(value, list):
+                for index, item in enumerate(value):
+                    if item is old:
+                        value[index] = new
+                        return
+
+
+class Instead(MetaPathFinder, SourceFileLoader):
+    """Imports one module from a changed tree."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.name = f"edgessd.{mutant.module.replace('/', '.')}"
+        self.path = str(PACKAGE / f"{mutant.module}.py")
+        self.tree = mutant.tree
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Answer for the one module."""
+        return spec_from_file_location(fullname, self.path, loader=self) if fullname == self.name else None
+
+    def get_code(self, fullname: str) -> object:
+        """Compile the changed tree."""
+        return compile(self.tree, self.path, "exec")
+
+
+def survives(mutant: Mutant | None, tests: list[list[str]]) -> bool:
+    """Whether all tests pass on a mutant, None for the real code. One that hangs is caught."""
+    return all(passes(mutant, part) for part in tests)
+
+
+def passes(mutant: Mutant | None, tests: list[str]) -> bool:
+    """Run tests in a process of their own."""
+    child = os.fork()
+    if child == 0:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        signal.alarm(SECONDS)
+        code = 1
+        try:
+            if mutant is not None:
+                sys.meta_path.insert(0, Instead(mutant))
+            import pytest
+
+            code = int(pytest.main([*PYTEST, *tests]))
+        except BaseException:
+            code = 1
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+def tests_of(module: str) -> list[list[str]]:
+    """Its tests: those of its own name, which find most faults and are run alone first, then the others."""
+    folder, _, name = module.partition("/")
+    paths = [path for place in FOLDERS[folder] for path in sorted((ROOT / place).glob("test_*.py"))]
+    files = [str(path.relative_to(ROOT)) for path in paths]
+    own = [file for file in files if file.endswith(f"test_{name}.py")]
+    return [part for part in (own, [file for file in files if file not in own]) if part]
+
+
+def warm() -> None:
+    """Import what is heavy once, before the forks; nothing of edgessd."""
+    import cv2
+    import hypothesis
+    import numpy
+    import pytest
+
+    for name in ("faster_coco_eval", "pycocotools.cocoeval", "matplotlib.figure", "PIL.Image", "onnxruntime"):
+        try:
+            __import__(name)
+        except ImportError:
+            print(f"without {name}: some faults cannot be noticed")
+    cv2.setNumThreads(0)  # threads do not outlive a fork
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # a fault need not be made small
+    hypothesis.settings.register_profile("mutants", phases=phases, max_examples=50, database=None, deadline=None)
+    hypothesis.settings.load_profile("mutants")
+    assert numpy and pytest
+    loaded = [name for name in sys.modules if name.partition(".")[0] == "edgessd"]
+    assert not loaded, loaded
+
+
+def main() -> int:
+    """Run what is named, and print the survivors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", help="such as ops/nms or evaluation; default: all")
+    parser.add_argument("--list", action="store_true", help="print the mutants and run none")
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    known = [f"{folder}/{path.stem}" for folder in FOLDERS for path in sorted((PACKAGE / folder).glob("*.py"))]
+    wanted = [
+        m
+        for m in known
+        if m not in LEFT_OUT and (not arguments.modules or any(m.startswith(w) for w in arguments.modules))
+    ]
+    if arguments.list:
+        for module in wanted:
+            for mutant in mutants(module):
+                print(f"{mutant.line}: {mutant.key}")
+        return 0
+    warm()
+    survivors: list[Mutant] = []
+    unknown = {key for key in EQUIVALENT if key.partition(":")[0] in wanted}
+    total = 0
+    for module in wanted:
+        tests, began = tests_of(module), time.monotonic()
+        if not survives(None, tests):
+            print(f"{module}: its tests fail without any fault")
+            return 1
+        found = list(mutants(module))
+        alive = []
+        for mutant in found:
+            if mutant.key in EQUIVALENT:
+                unknown.discard(mutant.key)
+            elif survives(mutant, tests):
+                alive.append(mutant)
+                print(f"SURVIVED {mutant.key}", flush=True)
+        equivalent = sum(mutant.key in EQUIVALENT for mutant in found)
+        counts = f"{len(found)} mutants, {equivalent} equivalent, {len(alive)} survived"
+        print(f"{module}: {counts}, {time.monotonic() - began:.0f} s", flush=True)
+        survivors += alive
+        total += len(found)
+    for key in sorted(unknown):
+        print(f"listed as equivalent, but there is no such mutant: {key}")
+    print(f"{total} mutants, {len(survivors)} survived")
+    return 1 if survivors or unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
