@@ -171,7 +171,12 @@ def _to_uint8(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
                 f"{name} has float values of {low:.6g}..{high:.6g} instead of 0..1: scale them, "
                 "or give 0..255 as uint8 (array.astype('uint8'))"
             )
-        return np.rint(np.clip(array.astype(np.float32), 0, 1) * 255).astype(np.uint8)
+        result = np.empty(array.shape, np.uint8)
+        rows = max(1, (1 << 20) // array[0].size)  # some at a time, because floats take four or eight times the room
+        for start in range(0, len(array), rows):
+            part = array[start : start + rows].astype(np.float32)
+            result[start : start + rows] = np.rint(np.clip(part, 0, 1) * 255)
+        return result
     raise InputError(
         f"an array of dtype {array.dtype} is not a picture: use uint8 (0..255), uint16 (0..65535) or float (0..1)"
     )
