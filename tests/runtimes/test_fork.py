@@ -72,7 +72,7 @@ def child(what):
     sys.exit(7)  # the interpreter ends in the usual way
 
 def end(pid):
-    until = time.monotonic() + 30
+    until = time.monotonic() + 100
     while time.monotonic() < until:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
