@@ -1,5 +1,7 @@
+import sys
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -7,7 +9,19 @@ import pytest
 # With the core install alone (make test-oldest) there is nothing here to test of the workshop beside it.
 if find_spec("torch") is None:
     workshop = ("backbones", "models", "quantization", "export", "training")
-    collect_ignore_glob = [*workshop, "runtimes/test_torch.py", "test_torchvision_door.py"]
+    collect_ignore_glob = [*workshop, "test_torchvision_door.py"]
+
+# Types and shapes of arrays are held here alone, see edgessd/_shapes.py; modules are changed while they are imported.
+if find_spec("jaxtyping") is not None and find_spec("beartype") is not None:
+    from beartype import BeartypeConf, beartype
+    from jaxtyping import install_import_hook
+
+    # The hook wants the name of a function: beartype's, by which an int is a float as well.
+    sys.modules["shape_checker"] = ModuleType("shape_checker")
+    sys.modules["shape_checker"].check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+    # `Detections` takes lists, too, and holds its arrays by itself, everywhere.
+    held = ["edgessd.ops", "edgessd.results.arrays", "edgessd.training.matching", "edgessd.models"]
+    install_import_hook(held, "shape_checker.check")
 
 ROOT = Path(__file__).resolve().parent.parent
 
