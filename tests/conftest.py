@@ -5,6 +5,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# Tests hold no times: on a busy machine any example may take long.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
 
 # With the core install alone (make test-oldest) there is nothing here to test of the workshop beside it.
 if find_spec("torch") is None:
