@@ -6,6 +6,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# Tests hold no times: on a busy machine any example may take long.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
 
 # Some tests import onnxruntime before edgessd does, which switches its telemetry off.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
