@@ -106,7 +106,7 @@ class TimmBackbone(Backbone):
         with torch.device("meta"):
             classifier = _build(self.timm_name, self._extra)
         known = classifier.state_dict()
-        state = _renamed(state, known)
+        state = _rename_keys(state, known)
         unknown = [key for key in state if key not in known]
         if unknown:
             raise ModelError(
@@ -122,7 +122,7 @@ class TimmBackbone(Backbone):
         return result
 
 
-def _renamed(state: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _rename_keys(state: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """`state` under the names of `known`, where none of its own is known and the shapes agree one by one."""
     counter = "num_batches_tracked"
     theirs = [key for key in state if not key.endswith(counter)]

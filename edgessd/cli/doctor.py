@@ -20,7 +20,7 @@ from edgessd.datasets.doctor.prior_fit import MATCH, input_boxes
 from edgessd.datasets.doctor.repair import check_target
 from edgessd.datasets.doctor.sheet import problem_sheet
 from edgessd.datasets.load import load_dataset, read_classes, read_dataset, sources
-from edgessd.datasets.problems import KINDS, Problem
+from edgessd.datasets.problems import PROBLEM_KINDS, Problem
 from edgessd.datasets.records import build
 from edgessd.detector import Detector
 from edgessd.errors import InputError, OptionError
@@ -110,7 +110,7 @@ def report_dict(checkup: Checkup, fit: PriorReport | None, classes: tuple[str, .
         "pictures": len(checkup.records.records),
         "objects": sum(checkup.counts.values()),
         "classes": checkup.counts,
-        "counts": {kind: len(checkup.of_kind(kind)) for kind in KINDS},
+        "counts": {kind: len(checkup.of_kind(kind)) for kind in PROBLEM_KINDS},
         "problems": [
             {
                 "kind": problem.kind,
@@ -170,7 +170,7 @@ def _print(console: Console, checkup: Checkup, fit: PriorReport | None, classes:
     )
     table = Table("problem", "count", "for example", title=None)
     table.columns[1].justify = "right"
-    for kind, meaning in KINDS.items():
+    for kind, meaning in PROBLEM_KINDS.items():
         if problems := checkup.of_kind(kind):
             table.add_row(meaning, str(len(problems)), f"{problems[0].file.name}: {problems[0].text}")
     if table.row_count:

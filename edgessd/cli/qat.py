@@ -46,7 +46,7 @@ def qat(
         from edgessd.quantization.qat import qat as run
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "export") from None
-    given = _given(context)
+    given = _options_given(context)
     if resume:
         given = {**msgspec.to_builtins(saved_config(out)), **given}
     for name, what in (("init", "the float checkpoint"), ("calibration", "a folder of calibration pictures")):
@@ -61,7 +61,7 @@ def qat(
         raise typer.Exit(128 + result.interrupted)
 
 
-def _given(context: typer.Context) -> dict[str, Any]:
+def _options_given(context: typer.Context) -> dict[str, Any]:
     """What the command line says, without what it leaves at its default."""
     values: dict[str, Any] = {}
     for name, value in context.params.items():

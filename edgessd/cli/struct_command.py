@@ -73,8 +73,8 @@ def struct_command(
     parameters = [
         inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
         *(_parameter(field) for field in describe(struct)),
-        _plain("config", Annotated[Path | None, CONFIG_FILE], None),
-        _plain("print_config", Annotated[bool, PRINT_CONFIG], False),
+        _plain_parameter("config", Annotated[Path | None, CONFIG_FILE], None),
+        _plain_parameter("print_config", Annotated[bool, PRINT_CONFIG], False),
     ]
     command.__name__, command.__doc__ = run.__name__, run.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -111,7 +111,7 @@ def _located_message(message: str, config: Path | None, fields: Iterable[Field],
     return message
 
 
-def _plain(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def _plain_parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -125,7 +125,7 @@ def _parameter(field: Field) -> inspect.Parameter:
     default: Any = field.default if isinstance(field.default, bool | int | float | str) else None
     if option.argument:
         argument = typer.Argument(help=option.help, metavar=field.metavar)
-        return _plain(field.attribute, Annotated[kind | None, argument], default)
+        return _plain_parameter(field.attribute, Annotated[kind | None, argument], default)
     flags = [field.flag] + ([f"-{option.short}"] if option.short else [])
     if kind is bool:
         flags = [f"{field.flag}/--no-{field.flag.removeprefix('--')}"]
@@ -139,4 +139,4 @@ def _parameter(field: Field) -> inspect.Parameter:
         max=field.highest,
         show_default=default is not False,
     )
-    return _plain(field.attribute, Annotated[kind | None, declared], default)
+    return _plain_parameter(field.attribute, Annotated[kind | None, declared], default)

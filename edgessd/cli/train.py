@@ -79,7 +79,7 @@ def train(
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "train") from None
     values = {"out": str(out)} if config is None else {"out": str(out), **read_toml(config, TrainConfig)}
-    values |= _given(context)
+    values |= _options_given(context)
     if resume:
         values = {**msgspec.to_builtins(saved_config(values["out"])), **values}
     elif "data" not in values:
@@ -97,7 +97,7 @@ def _environment() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _given(context: typer.Context) -> dict[str, Any]:
+def _options_given(context: typer.Context) -> dict[str, Any]:
     """What the command line says, without what it leaves at its default."""
     values: dict[str, Any] = {}
     for name, value in context.params.items():

@@ -51,7 +51,7 @@ def load_dataset(
     records = read_dataset(path, split, images=images, seed=seed)
     if not records.records:
         where = "no annotated pictures" if split is None else f"no pictures in the split {split!r}"
-        raise InputError(f"{_shown(path)} has {where}: check the path and the split")
+        raise InputError(f"{_source_text(path)} has {where}: check the path and the split")
     return build(records, None if classes is None else read_classes(classes))
 
 
@@ -181,5 +181,5 @@ def _is_list(split: str) -> bool:
     return True
 
 
-def _shown(path: Source) -> str:
+def _source_text(path: Source) -> str:
     return "+".join(map(str, sources(path)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from edgessd.errors import InputError
 from edgessd.io.files import printable
 
-KINDS = {
+PROBLEM_KINDS = {
     "annotation": "annotations that cannot be read",
     "object": "objects without a usable box or class",
     "no-image": "annotations without a picture",
@@ -35,7 +35,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault: its kind (a key of `KINDS`), what is wrong, the file to mend, the picture, and the boxes at fault.
+    """One fault: its kind (a key of `PROBLEM_KINDS`), what is wrong, the file to mend, the picture, the boxes at fault.
 
     boxes: (x1, y1, x2, y2) in pixels.
     """

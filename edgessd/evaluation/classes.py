@@ -54,10 +54,11 @@ def align(
         raise InputError("the data has no objects, so there are no classes to evaluate: choose another split")
     if not match.pairs:
         raise InputError(
-            f"model and data share no class: the data has {_some(truth.classes)}; the model has {_some(model_classes)}"
+            f"model and data share no class: the data has {_first_names(truth.classes)}; "
+            f"the model has {_first_names(model_classes)}"
         )
     shared = ClassMap(truth.classes, [name for name, _ in match.pairs])
-    samples = tuple(_limited(sample, shared) for sample in truth.samples)
+    samples = tuple(_limit_sample(sample, shared) for sample in truth.samples)
     ids = truth.category_ids
     if ids is not None:
         ids = tuple(ids[label] for label in np.flatnonzero(shared.table >= 0))
@@ -70,7 +71,7 @@ def under_classes(detections: Sequence[Detections], classes: Sequence[str]) -> l
     return [found.under(maps[found.classes]) for found in detections]
 
 
-def _limited(sample: Sample, classes: ClassMap) -> Sample:
+def _limit_sample(sample: Sample, classes: ClassMap) -> Sample:
     """A sample without the objects of classes that have no partner."""
     labels = classes.labels(sample.labels)
     keep = labels >= 0
@@ -84,5 +85,5 @@ def _limited(sample: Sample, classes: ClassMap) -> Sample:
     )
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -20,7 +20,7 @@ def confusion(flat: Flat, curves: Sequence[Curve]) -> NDArray[np.int64]:
     most one detection, the surest of its own class before those of others; second ones of an object
     count as detections of nothing. Difficult objects and what finds them are left out.
     """
-    classes = flat.classes
+    classes = flat.num_classes
     limits = np.array([np.inf if (best := curve.best_f1()) is None else best[0] for curve in curves])
     table = np.zeros((classes + 1, classes + 1), np.int64)
     counts = flat.score >= limits[flat.label] if len(flat.label) else np.zeros(0, bool)

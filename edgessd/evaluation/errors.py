@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgessd.evaluation.matching import Flat, best_object, first_claims
 
-KINDS = ("correct", "localisation", "similar", "other", "background")
+ERROR_KINDS = ("correct", "localisation", "similar", "other", "background")
 CORRECT, LOCALISATION, SIMILAR, OTHER, BACKGROUND, LEFT_OUT = 0, 1, 2, 3, 4, -1
 
 STRONG, WEAK = 0.5, 0.1
@@ -34,7 +34,7 @@ MULTIPLES = 2.0 ** np.linspace(-3, 3, 25)
 
 @dataclass(frozen=True)
 class ErrorKinds:
-    """The kind of every detection ([D], index into `KINDS`, -1 left out) and whether it finds its object weakly.
+    """The kind of every detection ([D], index into `ERROR_KINDS`, -1 left out) and whether it finds its object weakly.
 
     found, touched: [D] bool, first detection of an object at IoU 0.5 and at 0.1.
     """
@@ -73,7 +73,7 @@ def error_kinds(flat: Flat, similar: NDArray[np.bool_]) -> ErrorKinds:
     found = first_claims(hit & ~left_out, which)
     touched = first_claims((own >= WEAK) & ~ignored, which)
     alike, _ = best_object(flat, allowed=similar)
-    different, _ = best_object(flat, allowed=~similar & ~np.eye(flat.classes, dtype=bool))
+    different, _ = best_object(flat, allowed=~similar & ~np.eye(flat.num_classes, dtype=bool))
     kind = np.full(len(own), BACKGROUND)
     kind[different >= WEAK] = OTHER
     kind[alike >= WEAK] = SIMILAR
@@ -97,7 +97,7 @@ def group_curve(kinds: ErrorKinds, name: str, labels: list[int], classes: tuple[
         if not counts[label] or not len(rows):
             continue
         ends = np.clip(np.rint(MULTIPLES * counts[label]).astype(np.int64), 1, len(rows))
-        table = np.stack([np.cumsum(kinds.kind[rows] == kind)[ends - 1] for kind in range(len(KINDS))])
+        table = np.stack([np.cumsum(kinds.kind[rows] == kind)[ends - 1] for kind in range(len(ERROR_KINDS))])
         shares.append(table / ends)
         recalls.append(np.cumsum(kinds.found[rows])[ends - 1] / counts[label])
         weak.append(np.cumsum(kinds.touched[rows])[ends - 1] / counts[label])
@@ -109,7 +109,7 @@ def group_curve(kinds: ErrorKinds, name: str, labels: list[int], classes: tuple[
         if len(wrong_rows)
         else np.zeros(0, int)
     )
-    wrong = np.stack([np.cumsum(kinds.kind[wrong_rows] == kind)[ends - 1] for kind in range(1, len(KINDS))])
+    wrong = np.stack([np.cumsum(kinds.kind[wrong_rows] == kind)[ends - 1] for kind in range(1, len(ERROR_KINDS))])
     return GroupCurve(
         name,
         tuple(classes[label] for label in labels),
@@ -131,7 +131,7 @@ def class_shares(kinds: ErrorKinds, label: int) -> dict[str, float] | None:
     rows = _rows(kinds, label)[:count]
     if not len(rows):
         return None
-    return {name: float((kinds.kind[rows] == kind).mean()) for kind, name in enumerate(KINDS)}
+    return {name: float((kinds.kind[rows] == kind).mean()) for kind, name in enumerate(ERROR_KINDS)}
 
 
 def group_dict(curve: GroupCurve) -> dict[str, Any]:
@@ -140,11 +140,13 @@ def group_dict(curve: GroupCurve) -> dict[str, Any]:
         "classes": list(curve.classes),
         "objects": curve.objects,
         "detections_per_object": np.round(MULTIPLES, 4).tolist(),
-        "shares": {kind: np.round(row, 4).tolist() for kind, row in zip(KINDS, curve.shares, strict=True)},
+        "shares": {kind: np.round(row, 4).tolist() for kind, row in zip(ERROR_KINDS, curve.shares, strict=True)},
         "recall": np.round(curve.recall, 4).tolist(),
         "weak_recall": np.round(curve.weak_recall, 4).tolist(),
         "wrong_detections": curve.wrong_counts.tolist(),
-        "wrong_shares": {kind: np.round(row, 4).tolist() for kind, row in zip(KINDS[1:], curve.wrong, strict=True)},
+        "wrong_shares": {
+            kind: np.round(row, 4).tolist() for kind, row in zip(ERROR_KINDS[1:], curve.wrong, strict=True)
+        },
     }
 
 

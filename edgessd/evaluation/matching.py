@@ -38,12 +38,12 @@ class Flat:
     object_label: Ints
     object_box: Floats
     ignored: Flags
-    classes: int
+    num_classes: int
 
     @property
     def counts(self) -> Ints:
         """[C] number of objects of each class, ignored ones not counted."""
-        return np.bincount(self.object_label[~self.ignored], minlength=self.classes)
+        return np.bincount(self.object_label[~self.ignored], minlength=self.num_classes)
 
 
 def flatten(truth: LabelledSet, detections: Sequence[Detections]) -> Flat:
@@ -62,7 +62,7 @@ def flatten(truth: LabelledSet, detections: Sequence[Detections]) -> Flat:
         object_label=_join([sample.labels for sample, _ in pairs], np.int64),
         object_box=_join([sample.boxes for sample, _ in pairs], np.float64, 4),
         ignored=ignored.astype(bool),
-        classes=len(truth.classes),
+        num_classes=len(truth.classes),
     )
 
 
@@ -78,7 +78,7 @@ def best_object(flat: Flat, *, same_class: bool = True, allowed: Flags | None = 
     if not count or not len(flat.object_label):
         return best, which
     by_class = same_class and allowed is None
-    scale = flat.classes if by_class else 1
+    scale = flat.num_classes if by_class else 1
     key = flat.image * scale + (flat.label if by_class else 0)
     object_key = flat.object_image * scale + (flat.object_label if by_class else 0)
     order = np.argsort(object_key, kind="stable")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgessd.errors import missing_extra
-from edgessd.evaluation.errors import KINDS, MULTIPLES, GroupCurve
+from edgessd.evaluation.errors import ERROR_KINDS, MULTIPLES, GroupCurve
 from edgessd.evaluation.report import ClassResult, Evaluation
 from edgessd.evaluation.sensitivity import Sensitivity
 from edgessd.evaluation.voc import Curve
@@ -67,7 +67,7 @@ def precision_recall_sheet(evaluation: Evaluation) -> Figure | None:
         axis.set_visible(False)
     for place, (axis, (each, curve)) in enumerate(zip(axes.flat, shown, strict=False)):
         axis.set_visible(True)
-        _curve(axis, each, curve, small=columns == 10)
+        _draw_curve(axis, each, curve, small=columns == 10)
         axis.tick_params(labelbottom=place + columns >= len(shown))
         if place + columns >= len(shown):
             axis.set_xlabel("recall")
@@ -77,7 +77,7 @@ def precision_recall_sheet(evaluation: Evaluation) -> Figure | None:
     return figure
 
 
-def _curve(axis: Axes, each: ClassResult, curve: Curve, *, small: bool) -> None:
+def _draw_curve(axis: Axes, each: ClassResult, curve: Curve, *, small: bool) -> None:
     recall, precision = curve.recall, curve.precision
     # Only the ends of runs of wrong detections: thousands of points between them are one line.
     turning = curve.true.copy()
@@ -182,8 +182,8 @@ def error_sheet(evaluation: Evaluation) -> Figure | None:
     figure = Figure(figsize=(max(7.5, 4.3 * len(curves)), 8.2), dpi=100, layout="constrained")
     axes = figure.subplots(2, len(curves), squeeze=False)
     for column, curve in enumerate(curves):
-        _shares(axes[0, column], curve)
-        _wrong(axes[1, column], curve)
+        _draw_shares(axes[0, column], curve)
+        _draw_wrong_shares(axes[1, column], curve)
     wide = len(curves) > 2
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=7 if wide else 4, frameon=False)
@@ -195,9 +195,11 @@ def error_sheet(evaluation: Evaluation) -> Figure | None:
     return figure
 
 
-def _shares(axis: Axes, curve: GroupCurve) -> None:
+def _draw_shares(axis: Axes, curve: GroupCurve) -> None:
     x = np.log2(MULTIPLES)
-    axis.stackplot(x, 100 * curve.shares, labels=KINDS, colors=[COLORS[kind] for kind in KINDS], linewidth=0)
+    axis.stackplot(
+        x, 100 * curve.shares, labels=ERROR_KINDS, colors=[COLORS[kind] for kind in ERROR_KINDS], linewidth=0
+    )
     axis.plot(x, 100 * curve.recall, color=RED, linewidth=2.2, label="recall (IoU 0.5)")
     axis.plot(x, 100 * curve.weak_recall, color=RED, linewidth=1.8, linestyle="--", label="recall (IoU 0.1)")
     axis.set(xlim=(-3, 3), ylim=(0, 100), ylabel="% of detections", xlabel="detections per object")
@@ -206,12 +208,14 @@ def _shares(axis: Axes, curve: GroupCurve) -> None:
     axis.set_title(f"{curve.name} ({many}, {curve.objects} objects)")
 
 
-def _wrong(axis: Axes, curve: GroupCurve) -> None:
+def _draw_wrong_shares(axis: Axes, curve: GroupCurve) -> None:
     if len(curve.wrong_counts) < 2:
         axis.text(0.5, 0.5, "no wrong detections", ha="center", transform=axis.transAxes)
         axis.set_axis_off()
         return
-    axis.stackplot(curve.wrong_counts, 100 * curve.wrong, colors=[COLORS[kind] for kind in KINDS[1:]], linewidth=0)
+    axis.stackplot(
+        curve.wrong_counts, 100 * curve.wrong, colors=[COLORS[kind] for kind in ERROR_KINDS[1:]], linewidth=0
+    )
     axis.set_xscale("log", base=10)
     # The first few are single detections: a zigzag that says nothing.
     low = min(10, int(curve.wrong_counts[-2]))
@@ -231,19 +235,19 @@ def sensitivity_sheet(evaluation: Evaluation) -> Figure | None:
     shown = [each for each in every if each.name in most]
     figure = Figure(figsize=(max(7.0, 1.25 * len(shown) + 2.5), 7.6), dpi=100, layout="constrained")
     axes = figure.subplots(2, 1)
-    _bins(
+    _draw_bins(
         axes[0],
         shown,
         "sizes",
         "object size: extra small, small, medium, large, extra large (10/20/40/20/10 % of a class)",
     )
-    _bins(axes[1], shown, "aspects", "aspect ratio: extra tall, tall, medium, wide, extra wide")
+    _draw_bins(axes[1], shown, "aspects", "aspect ratio: extra tall, tall, medium, wide, extra wide")
     cut = f", the {len(shown)} classes with most objects" if len(shown) < len(every) else ""
     figure.suptitle(f"Sensitivity: normalised AP at IoU 0.5 (dashed: all objects of the class){cut}")
     return figure
 
 
-def _bins(axis: Axes, shown: list[Sensitivity], field: str, title: str) -> None:
+def _draw_bins(axis: Axes, shown: list[Sensitivity], field: str, title: str) -> None:
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=2.5, foreground="white")]  # numbers stay readable on the lines

@@ -57,7 +57,7 @@ class Evaluation:
     def __str__(self) -> str:
         """The figures, then one line a class."""
         width = max((len(each.name) for each in self.classes), default=0)
-        lines = [f"{each.name:{width}} {each.objects:7} objects  AP {_shown(each.ap, 1):>5}" for each in self.classes]
+        lines = [f"{each.name:{width}} {each.objects:7} objects  AP {_text(each.ap, 1):>5}" for each in self.classes]
         return "\n".join([self.summary, *lines])
 
     def __repr__(self) -> str:
@@ -67,7 +67,7 @@ class Evaluation:
     @property
     def summary(self) -> str:
         """One line: metric, pictures, classes with objects, figures."""
-        figures = ", ".join(f"{key} {_shown(value, 2)}" for key, value in self.figures.items())
+        figures = ", ".join(f"{key} {_text(value, 2)}" for key, value in self.figures.items())
         measured = sum(each.objects > 0 for each in self.classes)
         return f"{self.metric} on {self.images} pictures, {measured} classes: {figures}"
 
@@ -101,7 +101,7 @@ class Evaluation:
         """Plain values; NaN becomes None."""
         return {
             "metric": self.metric,
-            "figures": {key: _number(value) for key, value in self.figures.items()},
+            "figures": {key: _rounded_or_none(value) for key, value in self.figures.items()},
             "images": self.images,
             "detections": len(self.flat.label),
             "classes": [
@@ -109,7 +109,7 @@ class Evaluation:
                     "name": each.name,
                     "model_name": each.model_name,
                     "objects": each.objects,
-                    "ap": _number(each.ap),
+                    "ap": _rounded_or_none(each.ap),
                     "best_f1": None
                     if each.best is None
                     else dict(
@@ -179,9 +179,9 @@ def evaluate(
     return Evaluation(metric, figures, results, match, len(truth.samples), flat, tuple(curves))
 
 
-def _shown(value: float, digits: int) -> str:
+def _text(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _number(value: float) -> float | None:
+def _rounded_or_none(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 3)

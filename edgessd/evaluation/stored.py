@@ -133,7 +133,7 @@ def _of_old(file: _OldFile) -> _File:
 
 def _names(places: Sequence[Path]) -> list[str]:
     """The path of every picture from the folder on that all of them share, such as `val2017/1.jpg`."""
-    return _below(_shared(places).parent, places)
+    return _paths_below(_shared_folder(places).parent, places)
 
 
 def _names_among(places: Sequence[Path], stored: Collection[str]) -> tuple[list[str], list[str]]:
@@ -142,8 +142,8 @@ def _names_among(places: Sequence[Path], stored: Collection[str]) -> tuple[list[
     The shared folder itself may have another name now where folders below it still tell one split from another.
     Below several folders all names may be there; then two such names of a picture are returned besides.
     """
-    shared = _shared(places)
-    names = [_below(base, places) for base in (shared, *shared.parents)]
+    shared = _shared_folder(places)
+    names = [_paths_below(base, places) for base in (shared, *shared.parents)]
     fits = [each for each in names if all(name in stored for name in each)]
     if not fits:
         below = {name.partition("/")[2]: name for name in stored}
@@ -166,9 +166,9 @@ def _old_names(places: Sequence[Path], stored: Collection[str]) -> tuple[list[st
     return names, []
 
 
-def _shared(places: Sequence[Path]) -> Path:
+def _shared_folder(places: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([place.parent for place in places])) if places else Path("/")
 
 
-def _below(base: Path, places: Sequence[Path]) -> list[str]:
+def _paths_below(base: Path, places: Sequence[Path]) -> list[str]:
     return [place.relative_to(base).as_posix() for place in places]

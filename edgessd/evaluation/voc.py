@@ -79,9 +79,9 @@ def voc_curves(flat: Flat, iou_threshold: float = 0.5) -> list[Curve]:
     true = first_claims(hit & ~left_out, which)
     counts = flat.counts
     order = np.argsort(flat.label, kind="stable")
-    edges = np.searchsorted(flat.label[order], np.arange(flat.classes + 1))
+    edges = np.searchsorted(flat.label[order], np.arange(flat.num_classes + 1))
     curves = []
-    for label in range(flat.classes):
+    for label in range(flat.num_classes):
         rows = order[edges[label] : edges[label + 1]]
         rows = rows[~left_out[rows]]
         curves.append(Curve(int(counts[label]), flat.score[rows], true[rows]))

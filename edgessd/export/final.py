@@ -26,7 +26,7 @@ def final_onnx(path: Path, layout: Layout = "standard") -> tuple[bytes, ModelSpe
     spec = read_facts(path).spec(path)
     if spec.output.level == "nms" and spec.output.layout == layout:
         return path.read_bytes(), spec
-    proto, spec = _raised(path, spec, layout)
+    proto, spec = _raise_onnx(path, spec, layout)
     return proto.SerializeToString(), spec
 
 
@@ -39,7 +39,7 @@ def final_openvino(path: Path, target: Path, layout: Layout = "standard") -> Mod
     if spec.output.level == "nms" and spec.output.layout == layout:
         proto = _onnx().load_model_from_string(path.read_bytes())
     else:
-        proto, spec = _raised(path, spec, layout)
+        proto, spec = _raise_onnx(path, spec, layout)
     from edgessd.export.openvino_file import write_openvino
 
     write_openvino(proto, spec, target)
@@ -61,7 +61,7 @@ def final_rows(data: bytes, spec: ModelSpec) -> tuple[bytes, ModelSpec]:
     return proto.SerializeToString(), spec
 
 
-def _raised(path: Path, spec: ModelSpec, layout: Layout) -> tuple[Any, ModelSpec]:
+def _raise_onnx(path: Path, spec: ModelSpec, layout: Layout) -> tuple[Any, ModelSpec]:
     """Return the graph of an ONNX file with the level `nms` and a layout, and its spec."""
     onnx = _onnx()
     from edgessd.export import onnx_file, onnx_layouts
@@ -70,7 +70,7 @@ def _raised(path: Path, spec: ModelSpec, layout: Layout) -> tuple[Any, ModelSpec
     try:
         spec = onnx_layouts.raise_to(proto, spec, OutputSpec(level="nms", layout=layout))
     except (ModelError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise _foreign(path, error) from None
+        raise _foreign_error(path, error) from None
     onnx_file.describe(proto, spec)
     return proto, spec
 
@@ -103,16 +103,16 @@ def final_tflite(path: Path) -> tuple[bytes, ModelSpec]:
 
     try:
         data = tflite_file.append_detection_postprocess(path.read_bytes(), spec)
-        spec = _final(spec)
+        spec = _final_spec(spec)
         return tflite_file.add_phone_metadata(tflite_file.describe(data, spec), spec), spec
     except ModelError as error:
-        raise _foreign(path, error) from None
+        raise _foreign_error(path, error) from None
 
 
-def _final(spec: ModelSpec) -> ModelSpec:
+def _final_spec(spec: ModelSpec) -> ModelSpec:
     return msgspec.structs.replace(spec, output=OutputSpec(level="nms"))
 
 
-def _foreign(path: Path, error: Exception) -> SpecError:
+def _foreign_error(path: Path, error: Exception) -> SpecError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return SpecError(f"{printable(path)}: no detections can be made in its graph: {printable(lines[0], 300)}")

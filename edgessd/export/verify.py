@@ -181,8 +181,8 @@ def verify(
         pictures=len(pictures),
         rms_logits=None if away is None else away.logits,
         rms_offsets=None if away is None else away.offsets,
-        rms_boxes=_known(away.boxes) if away is not None and spec.output.level == "raw" else None,
-        rms_scores=_known(away.scores) if away is not None and spec.output.level == "raw" else None,
+        rms_boxes=_none_if_nan(away.boxes) if away is not None and spec.output.level == "raw" else None,
+        rms_scores=_none_if_nan(away.scores) if away is not None and spec.output.level == "raw" else None,
         agreement=agreement,
         detections=(counts[0], counts[1]),
         score_difference=difference / (partners / 2) if partners else 0.0,
@@ -268,7 +268,7 @@ def _accuracy(
         return dict(evaluate(truth, detector, metric).figures)
 
 
-def _known(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 

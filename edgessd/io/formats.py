@@ -71,9 +71,9 @@ def describe_other(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         if head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
             return "a HEIC picture, which OpenCV cannot read: convert it to JPEG"
-        return "a video, not a picture: name the file with a video's suffix, such as .mp4"
+        return "a video, not a picture: give its file to `edgessd detect` or to Detector.stream"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return "a video, not a picture: name the file with a video's suffix, such as .avi"
+        return "a video, not a picture: give its file to `edgessd detect` or to Detector.stream"
     if _is_text(head[:512]):
         return "text, not a picture"
     return "not a picture that edgessd knows (JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000, PNM)"

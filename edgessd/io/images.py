@@ -87,7 +87,7 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     Raises InputError as `load_image` does, for everything that the headers show.
     """
-    with _opened(path) as file:
+    with _open_picture(path) as file:
         return _checked_header(file, printable(path)).upright
 
 
@@ -95,20 +95,20 @@ def decode_image(data: bytes, *, name: str) -> Image:
     """Decode the bytes of an image file; `name` stands for them in messages. Raises InputError."""
     header = _checked_header(io.BytesIO(data), name)
     kind = formats.sniff(data[: formats.HEAD])
-    image = _decoded(data, header)
+    image = _decode(data, header)
     if image is None:
         raise InputError(_why_not(name, kind, header))
     if kind != formats.TIFF:  # which OpenCV turns whatever one asks for
-        image = _upright(image, header.orientation)
+        image = _turn_upright(image, header.orientation)
     if image.shape[1::-1] != header.upright:
         raise InputError(
             f"{name}: damaged: this {kind} holds {image.shape[1]} x {image.shape[0]} pixels, and its header says "
             f"{header.upright[0]} x {header.upright[1]}"
         )
-    return _converted(image, name)
+    return _to_bgr(image, name)
 
 
-def _decoded(data: bytes, header: Header) -> NDArray[Any] | None:
+def _decode(data: bytes, header: Header) -> NDArray[Any] | None:
     """Return the pixels as they are stored; None where OpenCV cannot read them."""
     flags = cv2.IMREAD_UNCHANGED if header.floating else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -144,10 +144,10 @@ def from_array(array: NDArray[Any]) -> Image:
         raise InputError(f"an array of shape {array.shape} is not a picture (H x W, or H x W x 1, 3 or 4){hint}")
     height, width = array.shape[:2]
     _check_size(width, height, f"array of shape {array.shape}")
-    return _converted(array, "the array")
+    return _to_bgr(array, "the array")
 
 
-def _converted(array: NDArray[Any], name: str) -> Image:
+def _to_bgr(array: NDArray[Any], name: str) -> Image:
     """Return pixels [H, W] or [H, W, 1, 3 or 4] as uint8 [H, W, 3], contiguous."""
     height, width = array.shape[:2]
     image = _to_uint8(array, name)
@@ -171,33 +171,41 @@ def _to_uint8(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
                 f"{name} has float values of {low:.6g}..{high:.6g} instead of 0..1: scale them, "
                 "or give 0..255 as uint8 (array.astype('uint8'))"
             )
-        return np.rint(np.clip(array.astype(np.float32), 0, 1) * 255).astype(np.uint8)
+        result = np.empty(array.shape, np.uint8)
+        rows = max(1, (1 << 20) // array[0].size)  # some at a time, because floats take four or eight times the room
+        for start in range(0, len(array), rows):
+            part = array[start : start + rows].astype(np.float32)
+            result[start : start + rows] = np.rint(np.clip(part, 0, 1) * 255)
+        return result
     raise InputError(
         f"an array of dtype {array.dtype} is not a picture: use uint8 (0..255), uint16 (0..65535) or float (0..1)"
     )
 
 
 def _from_pil(image: Any) -> Image:
-    from PIL import ImageOps  # it is there: the caller has an object of it
-
     width, height = image.size
     _check_size(width, height, "PIL image")
     try:
-        image = ImageOps.exif_transpose(image)  # which knows what Pillow has turned already
-        if image.mode.startswith("I;16"):
-            return from_array(np.asarray(image).astype(np.uint16))
-        if image.mode not in ("I", "F"):
-            return np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8)[:, :, ::-1])
-        # Pillow's `convert` would cut these at 255; I holds the 16 bits of a PNG, F has no fixed range.
-        values = np.asarray(image)
-        if values.dtype.kind == "i" and (values.min() < 0 or values.max() > 65535):
-            raise InputError("the PIL image of mode I has values beyond 0..65535: scale it and convert it to RGB")
-        return from_array(values.astype(np.uint16) if values.dtype.kind == "i" else values)
+        image.load()  # which turns a TIFF, and then says so
+        return np.ascontiguousarray(_turn_upright(_pil_pixels(image), image.getexif().get(0x0112, 1)))
     except (OSError, ValueError, SyntaxError) as error:  # Pillow decodes late, and fails so
         raise InputError(f"the PIL image cannot be decoded: {printable(error)}") from error
 
 
-def _upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+def _pil_pixels(image: Any) -> Image:
+    """Return the pixels as they lie in the image."""
+    if image.mode.startswith("I;16"):
+        return from_array(np.asarray(image).astype(np.uint16))
+    if image.mode not in ("I", "F"):
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)[:, :, ::-1]
+    # Pillow's `convert` would cut these at 255; I holds the 16 bits of a PNG, F has no fixed range.
+    values = np.asarray(image)
+    if values.dtype.kind == "i" and (values.min() < 0 or values.max() > 65535):
+        raise InputError("the PIL image of mode I has values beyond 0..65535: scale it and convert it to RGB")
+    return from_array(values.astype(np.uint16) if values.dtype.kind == "i" else values)
+
+
+def _turn_upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an EXIF orientation (1..8): transpose first for 5..8, then flip."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
@@ -209,7 +217,7 @@ def _upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _read_file(source: str | os.PathLike[str]) -> bytes:
-    with _opened(source) as file:
+    with _open_picture(source) as file:
         # The headers first: a huge file that is no picture, or a huge picture, is refused without reading it.
         _checked_header(file, shown_source(source))
         file.seek(0)
@@ -217,7 +225,7 @@ def _read_file(source: str | os.PathLike[str]) -> bytes:
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def _open_picture(source: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a picture file for reading. What goes wrong here and in the block is an InputError that names the file."""
     shown = shown_source(source)
     if isinstance(source, str):

@@ -81,7 +81,7 @@ def _clear(path: Path, stem: str, suffix: str) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return
-    if suffix not in WORTH_KEEPING or not _usable(path, suffix):
+    if suffix not in WORTH_KEEPING or not _is_usable(path, suffix):
         path.unlink()
         return
     kept = keep(path, stem, suffix)
@@ -100,7 +100,7 @@ def keep(path: Path, stem: str, suffix: str) -> Path:
     return kept
 
 
-def _usable(path: Path, suffix: str) -> bool:
+def _is_usable(path: Path, suffix: str) -> bool:
     """Whether a program can read what is there; entries lose a last one that is cut off."""
     if suffix == ".jsonl":
         cut_half_line(path)

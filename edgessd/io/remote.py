@@ -86,13 +86,13 @@ def open_url(
             connection.close()
         if post is not None and response.status < 307:
             raise HttpError(f"HTTP {response.status}: it has moved: give the address where it is now", response.status)
-        address = _redirected(address, location)
+        address = _follow_redirect(address, location)
     raise HttpError("it redirects in circles")
 
 
-def _redirected(address: Address, location: str) -> Address:
+def _follow_redirect(address: Address, location: str) -> Address:
     """Where a redirect leads: with the login only if that is the same scheme, host and port."""
-    url = urljoin(_quoted(address.without_login), quote(location, safe="%/:=&?~#+!$,;'@()*[]|", encoding="latin-1"))
+    url = urljoin(_quote(address.without_login), quote(location, safe="%/:=&?~#+!$,;'@()*[]|", encoding="latin-1"))
     if not is_url(url):
         raise HttpError(f"it redirects to {url_scheme(url)}://, which is not allowed")
     try:
@@ -116,13 +116,13 @@ def _connection(address: Address, timeout: float) -> tuple[http.client.HTTPConne
     else:
         connection = http.client.HTTPConnection(place.host, place.port_or_default, timeout=timeout)
     login = {f"Proxy-{name}": value for name, value in proxy.headers.items()} if proxy is not None else {}
-    target = _quoted(f"{address.path or '/'}{address.query}")
+    target = _quote(f"{address.path or '/'}{address.query}")
     if proxy is None:
         return connection, target, {}
     if secure:
         connection.set_tunnel(address.host, address.port_or_default, login)
         return connection, target, {}
-    return connection, _quoted(address.without_login), login
+    return connection, _quote(address.without_login), login
 
 
 def _proxy(address: Address) -> Address | None:
@@ -139,7 +139,7 @@ def _proxy(address: Address) -> Address | None:
     return proxy
 
 
-def _quoted(url: str) -> str:
+def _quote(url: str) -> str:
     """Percent-encode what may not stand in a request (spaces, letters beyond ASCII); leave the rest as it is."""
     return quote(url, safe="%/:=&?~#+!$,;'@()*[]|")
 
@@ -184,7 +184,7 @@ def fetch_bytes(url: str, *, timeout: float, max_bytes: int) -> bytes:
             if (announced_bytes(response) or 0) > max_bytes:
                 raise InputError(limit)
             data = bytearray()
-            for part in _unpacked(parts(response), response.headers.get("Content-Encoding", "")):
+            for part in _unpack(parts(response), response.headers.get("Content-Encoding", "")):
                 data += part
                 if len(data) > max_bytes:
                     raise InputError(limit)
@@ -227,7 +227,7 @@ def parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
         raise ConnectionResetError("the connection was cut")
 
 
-def _unpacked(packed: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+def _unpack(packed: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """Undo gzip and deflate, in pieces of a limited size; servers send them although they are not asked to."""
     if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
         yield from packed

@@ -26,7 +26,7 @@ def receptive_fields(model: SSD, size: int | tuple[int, int]) -> list[int | None
     (squeeze and excitation) adds is left out: it sees everything, everywhere, but not where it is.
     """
     width, height = (size, size) if isinstance(size, int) else size
-    probe = _linear(model)
+    probe = _linear_copy(model)
     x = torch.ones(1, 3, height, width, requires_grad=True)
     whole = max(width, height)
     fields: list[int | None] = []
@@ -72,7 +72,7 @@ class _Averaging(nn.Module):
         return result.repeat_interleave(self.repeats, dim=1)
 
 
-def _linear(model: SSD) -> SSD:
+def _linear_copy(model: SSD) -> SSD:
     """Return a copy in which nothing but the reach of the convolutions and poolings is left."""
     probe = copy.deepcopy(model).cpu().float().eval()
     for parameter in probe.parameters():

@@ -78,7 +78,7 @@ def calibrate(network: QuantizedNetwork, pictures: Calibration, *, method: Liter
     A network that was calibrated before is measured with its rounding on: the ranges are those that the
     integer network meets.
     """
-    logits, offsets = (_ending(network.graph, index) for index in (0, 1))
+    logits, offsets = (_output_quantizer(network.graph, index) for index in (0, 1))
     pt2e.observe(network.graph, quantized=network.spec.quantization is not None)
     seen = _Outputs(network.spec)
     for each in (logits, offsets):
@@ -252,18 +252,18 @@ class _Outputs:
         softmax = self.spec.scores == "softmax"
         scores = logits.softmax(dim=2)[..., 1:] if softmax else logits.sigmoid()
         best = scores.amax(dim=2)
-        low, high = _wider(self.logits, logits[best > SCORE])
+        low, high = _widen(self.logits, logits[best > SCORE])
         self.logits = (low if softmax else max(low, LOGIT_FLOOR), high)
-        self.offsets = _wider(self.offsets, offsets[best > BOX_SCORE])
+        self.offsets = _widen(self.offsets, offsets[best > BOX_SCORE])
 
 
-def _wider(known: tuple[float, float], values: Tensor) -> tuple[float, float]:
+def _widen(known: tuple[float, float], values: Tensor) -> tuple[float, float]:
     if not len(values):
         return known
     return min(known[0], float(values.min())), max(known[1], float(values.max()))
 
 
-def _ending(graph: GraphModule, index: int) -> pt2e.ActivationFakeQuantize | None:
+def _output_quantizer(graph: GraphModule, index: int) -> pt2e.ActivationFakeQuantize | None:
     """The fake quantiser of an output; None where the output stays float."""
     node = next(node for node in graph.graph.nodes if node.op == "output").args[0][index]
     while isinstance(node, Node):

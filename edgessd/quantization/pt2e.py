@@ -141,12 +141,12 @@ class PerChannelWeightFakeQuantize(FakeQuantizer):
 
     def forward(self, weight: Tensor) -> Tensor:
         """[O, ...] -> the same on the grid."""
-        rounded = self._rounded(weight.detach())
+        rounded = self._round(weight.detach())
         if not self.enabled:
             return weight
         return weight + (rounded - weight).detach()  # the gradient passes straight through
 
-    def _rounded(self, weight: Tensor) -> Tensor:
+    def _round(self, weight: Tensor) -> Tensor:
         """Choose the scale and round; weights that have not changed since were rounded already."""
         if self._known is None or self._known[0] != self._version(weight):
             if not self.fixed:

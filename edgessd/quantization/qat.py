@@ -308,20 +308,20 @@ class _Run:
         value = -_judge(away)
         if self.truth is not None:
             score = evaluate_network(converted, self.network.spec, self.truth)  # type: ignore[arg-type]
-            row["mAP_voc07"], row["mAP_voc"] = _number(score.voc07), _number(score.area)
+            row["mAP_voc07"], row["mAP_voc"] = _none_if_nan(score.voc07), _none_if_nan(score.area)
             value = row[f"mAP_{self.config.metric}"] or 0.0
         self.history.append(row)
         improved = self.best is None or value > self.best
         if improved:
             self.best = value
         if improved:
-            save_quantized(self.out / "best.safetensors", self._described(rounded, row))
-        save_quantized(self.out / "last.safetensors", self._described(self.network, row))
+            save_quantized(self.out / "best.safetensors", self._with_provenance(rounded, row))
+        save_quantized(self.out / "last.safetensors", self._with_provenance(self.network, row))
         write_csv(self.out / "log.csv", self.history)
         self._save_state()
         self.say(", ".join(f"{key} {entry:.4g}" for key, entry in row.items() if entry is not None))
 
-    def _described(self, network: QuantizedNetwork, row: dict[str, float | None]) -> QuantizedNetwork:
+    def _with_provenance(self, network: QuantizedNetwork, row: dict[str, float | None]) -> QuantizedNetwork:
         spec = network.spec
         metrics = {f"val/{key}": round(value, 4) for key, value in row.items() if "mAP" in key and value is not None}
         weights = (
@@ -458,5 +458,5 @@ def _judge(away: Distance) -> float:
     return away.boxes / 0.075 + away.scores / 0.019
 
 
-def _number(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value

@@ -88,7 +88,7 @@ class _Annotation:
                 self._put(node, {node.args[0]: pt2e.activation()}, pt2e.activation(fixed=SIGMOID))
             elif node.target is _ATEN.cat.default:
                 self._cat(node)
-            elif node.target in (*MOVES, *RELUS) and self._quantized(node.args[0]):
+            elif node.target in (*MOVES, *RELUS) and self._is_quantized(node.args[0]):
                 shared = pt2e.Shared(node.args[0])
                 if node.target in RELUS:
                     self._put(node, {node.args[0]: shared}, pt2e.activation())
@@ -122,7 +122,7 @@ class _Annotation:
 
     def _cat(self, node: Node) -> None:
         parts = list(node.args[0])  # type: ignore[arg-type]
-        if not parts or not all(self._quantized(part) for part in parts):
+        if not parts or not all(self._is_quantized(part) for part in parts):
             return
         first = pt2e.Shared((parts[0], node))
         inputs: dict[Any, Any] = dict.fromkeys(parts[1:], first)
@@ -145,7 +145,7 @@ class _Annotation:
     def _put(self, node: Node, inputs: dict[Any, Any], output: Any) -> None:
         node.meta[pt2e.KEY] = pt2e.Annotation(input_qspec_map=inputs, output_qspec=output, _annotated=True)
 
-    def _quantized(self, node: Any) -> bool:
+    def _is_quantized(self, node: Any) -> bool:
         return isinstance(node, Node) and pt2e.KEY in node.meta and node.meta[pt2e.KEY].output_qspec is not None
 
     def _floats(self) -> set[Node]:

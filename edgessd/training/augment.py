@@ -84,9 +84,9 @@ def augment(
     height, width = image.shape[:2]
     window = (0.0, 0.0, float(width), float(height))
     if rng.random() < options.expand:
-        window = _expanded(width, height, 1 + rng.random() * (options.expand_side - 1), rng)
+        window = _expand(width, height, 1 + rng.random() * (options.expand_side - 1), rng)
     if rng.random() < options.crop:
-        window = _cropped(window, (width, height), boxes, options.crop_size, rng)
+        window = _crop(window, (width, height), boxes, options.crop_size, rng)
     if window == (0.0, 0.0, float(width), float(height)):
         picture, place = resize(image, spec), None
     else:
@@ -108,19 +108,17 @@ Window = tuple[float, float, float, float]
 Place = tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
 
 
-def _expanded(width: int, height: int, side: float, rng: np.random.Generator) -> Window:
+def _expand(width: int, height: int, side: float, rng: np.random.Generator) -> Window:
     left = -rng.random() * (side - 1) * width
     top = -rng.random() * (side - 1) * height
-    return _whole(left), _whole(top), _whole(left + side * width), _whole(top + side * height)
+    return _round(left), _round(top), _round(left + side * width), _round(top + side * height)
 
 
-def _whole(value: float) -> float:
+def _round(value: float) -> float:
     return float(round(value))
 
 
-def _cropped(
-    window: Window, picture: tuple[int, int], boxes: Boxes, smallest: float, rng: np.random.Generator
-) -> Window:
+def _crop(window: Window, picture: tuple[int, int], boxes: Boxes, smallest: float, rng: np.random.Generator) -> Window:
     """Choose a part of the window; all trials are drawn and judged at once."""
     overlap = CROP_OVERLAPS[int(rng.integers(len(CROP_OVERLAPS)))]
     left, top, right, bottom = window

@@ -165,17 +165,17 @@ def make_config(**values: Any) -> TrainConfig:
 
 def to_file(config: TrainConfig) -> str:
     """Return the config as a TOML file for `edgessd train --config`; its paths are absolute."""
-    return to_toml(TrainConfig, _located(config), "This run, for `edgessd train --config FILE --out ANOTHER`.")
+    return to_toml(TrainConfig, _absolute_paths(config), "This run, for `edgessd train --config FILE --out ANOTHER`.")
 
 
-def _located(config: TrainConfig) -> dict[str, Any]:
+def _absolute_paths(config: TrainConfig) -> dict[str, Any]:
     """The values by name, paths absolute."""
     return located(TrainConfig, msgspec.structs.asdict(config), Path.cwd())
 
 
 def differences(saved: TrainConfig, given: TrainConfig) -> list[str]:
     """Return `name: saved -> given` for every setting that a continued run may not change."""
-    old, new = _located(saved), _located(given)
+    old, new = _absolute_paths(saved), _absolute_paths(given)
     return [
         f"{name}: {old[name]} -> {new[name]}" for name in old if name not in FREE_ON_RESUME and old[name] != new[name]
     ]

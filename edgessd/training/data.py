@@ -123,7 +123,7 @@ class TrainingSet(Dataset[Item]):
         try:
             image = load_image(sample.image)
         except EdgeSSDError as error:
-            return _failed(key, spec, str(error))
+            return _item_of_failure(key, spec, str(error))
         known = np.flatnonzero(self.labels[sample.labels] >= 0) if len(sample.labels) else np.zeros(0, np.int64)
         picture, boxes, kept = augment(image, sample.boxes[known], spec, self.options, key.random(self.seed))
         chosen = known[kept]
@@ -155,21 +155,21 @@ class PictureSet(Dataset[Item]):
         try:
             image = load_image(self.paths[key.sample])
         except EdgeSSDError as error:
-            return _failed(key, spec, str(error))
+            return _item_of_failure(key, spec, str(error))
         none = np.zeros((0, 4), np.float32)
         picture, _, _ = augment(image, none, spec, self.options, key.random(self.seed))
-        return _empty(key, _channels(picture, spec), "")
+        return _item_without_objects(key, _channels(picture, spec), "")
 
 
 def _channels(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)) if spec.channels == "RGB" else picture
 
 
-def _failed(key: Key, spec: InputSpec, reason: str) -> Item:
-    return _empty(key, np.zeros((spec.height, spec.width, 3), np.uint8), reason)
+def _item_of_failure(key: Key, spec: InputSpec, reason: str) -> Item:
+    return _item_without_objects(key, np.zeros((spec.height, spec.width, 3), np.uint8), reason)
 
 
-def _empty(key: Key, picture: NDArray[np.uint8], reason: str) -> Item:
+def _item_without_objects(key: Key, picture: NDArray[np.uint8], reason: str) -> Item:
     none = np.zeros(0, bool)
     return Item(key, picture, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), none, none, reason)
 

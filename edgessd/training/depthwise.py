@@ -32,7 +32,7 @@ def speed_up(network: nn.Module) -> int:
     """
     found = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and _fits(layer)]
     for layer in found:
-        layer.__class__ = _faster(type(layer))  # type: ignore[arg-type]  # a class is hashable
+        layer.__class__ = _faster_class(type(layer))  # type: ignore[arg-type]  # a class is hashable
     return len(found)
 
 
@@ -94,7 +94,7 @@ def _padding(layer: nn.Conv2d, axis: int, size: int) -> tuple[int, int]:
 
 
 @cache
-def _faster(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+def _faster_class(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
     return type(f"Faster{kind.__name__}", (_Faster, kind), {})
 
 

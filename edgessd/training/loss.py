@@ -18,7 +18,7 @@ from edgessd.spec import CoderSpec
 from edgessd.training.matching import BACKGROUND
 
 LossKind = Literal["softmax", "focal", "sigmoid", "multibox"]
-KINDS: tuple[LossKind, ...] = ("softmax", "focal", "sigmoid", "multibox")
+LOSS_KINDS: tuple[LossKind, ...] = ("softmax", "focal", "sigmoid", "multibox")
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 # MultiBox (Erhan et al. 2014) weighs its location loss by 0.3; SSD's alpha is 1.
@@ -59,8 +59,8 @@ class MultiBoxLoss(nn.Module):
         negative_ratio: float = 3.0,
     ) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise OptionError(f"unknown loss {kind!r}: use {', '.join(KINDS)}")
+        if kind not in LOSS_KINDS:
+            raise OptionError(f"unknown loss {kind!r}: use {', '.join(LOSS_KINDS)}")
         self.register_buffer("priors", priors.float(), persistent=False)
         self.coder = coder or CoderSpec()
         self.kind = kind

@@ -37,7 +37,7 @@ def build_network(
     if source is not None and source.detector is not None and not (config.head or config.backbone or config.size):
         if config.top_down:
             raise OptionError("a top-down step makes another network than that of init: name its backbone (--backbone)")
-        spec = _like(source.detector[1], classes, sigmoid)
+        spec = _spec_for_classes(source.detector[1], classes, sigmoid)
     elif not config.backbone and config.head in ("", "ssd", "ssdlite"):
         raise OptionError(
             "which network? give a backbone (--backbone timm:mobilenetv2_100), a detector to start from (--init), "
@@ -68,7 +68,7 @@ def _start(model: SSD, spec: ModelSpec, source: Source) -> TransferReport:
     return transfer(model, spec, source)
 
 
-def _like(source: ModelSpec, classes: Sequence[str], sigmoid: bool) -> ModelSpec:
+def _spec_for_classes(source: ModelSpec, classes: Sequence[str], sigmoid: bool) -> ModelSpec:
     """The source's spec for other classes; what it says about its own weights is left behind."""
     if source.architecture is None or source.quantization is not None:
         raise OptionError(f"{source.name} has no architecture to train: name a backbone (--backbone)")

@@ -27,7 +27,7 @@ def write_epoch(
 ) -> None:
     """Write the checkpoints, the log and the curves after an epoch, the last of `history`."""
     if improved:
-        save_checkpoint(out / BEST, shell, _described(spec, history[-1]))
+        save_checkpoint(out / BEST, shell, _with_metrics(spec, history[-1]))
     write_last(out, shell, spec, history)
     write_csv(out / "log.csv", history)
     draw_curves(out / "curves.png", history, f"mAP_{config.metric}")
@@ -35,10 +35,10 @@ def write_epoch(
 
 def write_last(out: Path, shell: SSD, spec: ModelSpec, history: list[Row]) -> None:
     """Write the present weights as the last checkpoint, described by the last finished epoch."""
-    save_checkpoint(out / LAST, shell, _described(spec, history[-1] if history else {"epoch": 0.0}))
+    save_checkpoint(out / LAST, shell, _with_metrics(spec, history[-1] if history else {"epoch": 0.0}))
 
 
-def _described(spec: ModelSpec, row: Row) -> ModelSpec:
+def _with_metrics(spec: ModelSpec, row: Row) -> ModelSpec:
     """The spec with what was measured on it."""
     metrics = {
         f"val/{name}": round(value, 4) for name, value in row.items() if name.startswith("mAP") and value is not None
@@ -53,9 +53,9 @@ def score_columns(score: Score, metric: str) -> Row:
     """Return the columns of an evaluation: both mAPs, and AP by class of the metric that counts."""
     by_class = score.voc07_by_class if metric == "voc07" else score.area_by_class
     return {
-        "mAP_voc07": _number(score.voc07),
-        "mAP_voc": _number(score.area),
-        **{f"AP/{name}": _number(value) for name, value in by_class.items()},
+        "mAP_voc07": _none_if_nan(score.voc07),
+        "mAP_voc": _none_if_nan(score.area),
+        **{f"AP/{name}": _none_if_nan(value) for name, value in by_class.items()},
     }
 
 
@@ -83,5 +83,5 @@ def done_lines(best: Path, metric: float | None, config: TrainConfig) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value

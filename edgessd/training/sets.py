@@ -35,7 +35,7 @@ def load_sets(config: TrainConfig) -> tuple[LabelledSet, LabelledSet | None]:
     if not any(len(sample.labels) for sample in train.samples):
         raise InputError(f"{config.data}: no picture of the split to train on has an object of {_names(train.classes)}")
     if config.class_agnostic:
-        return _agnostic(train), None if evaluation is None else _agnostic(evaluation)
+        return _without_classes(train), None if evaluation is None else _without_classes(evaluation)
     return train, evaluation
 
 
@@ -48,7 +48,7 @@ def _default_split(data: str, classes: tuple[str, ...] | None) -> tuple[Labelled
         return load_dataset(data, "0.9", classes=classes), "0.9:"
 
 
-def _agnostic(data: LabelledSet) -> LabelledSet:
+def _without_classes(data: LabelledSet) -> LabelledSet:
     samples = tuple(replace(sample, labels=np.zeros_like(sample.labels)) for sample in data.samples)
     return LabelledSet(samples, (OBJECT,))
 

@@ -53,7 +53,7 @@ def fetch(
     A download that was cut goes on where it stopped, when the server can do that. Several processes may
     fetch the same file at once: the first does the work, the others wait for it. Raises DownloadError.
     """
-    shown, address = printable(url), _parsed(url)
+    shown, address = printable(url), _parse_url(url)
     name = name or Path(unquote(address.path)).name
     digest = sha256_prefix.lower()
     if not 8 <= len(digest) <= 64 or not set(digest) <= set(string.hexdigits):
@@ -92,7 +92,7 @@ def fetch(
     return target
 
 
-def _parsed(url: str) -> Address:
+def _parse_url(url: str) -> Address:
     try:
         return Address.parse(url)
     except InputError as error:
@@ -109,7 +109,7 @@ def _download(url: Address, part: Path, by_hand: str, *, progress: bool, timeout
             raise DownloadError(f"{problem}: {failure(error)}: check the address, {by_hand}") from None
         # There is nothing behind what is here: it is the whole file already, or too much. The checksum
         # decides about a whole one; too much starts over.
-        if not _whole(error, part):
+        if not _is_complete(error, part):
             part.unlink()
             _download(url, part, by_hand, progress=progress, timeout=timeout, max_bytes=max_bytes)
     except FAILURES as error:
@@ -136,7 +136,7 @@ def _matches(path: Path, digest: str) -> bool:
         return False
 
 
-def _whole(error: HttpError, part: Path) -> bool:
+def _is_complete(error: HttpError, part: Path) -> bool:
     """Whether a 416 answer says that the file has exactly the bytes that are there (`Content-Range: bytes */N`)."""
     match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
     return match is not None and int(match.group(1)) == part.stat().st_size

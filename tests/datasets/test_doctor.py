@@ -10,7 +10,7 @@ from edgessd.datasets.doctor.names import misspelt
 from edgessd.datasets.doctor.prior_fit import kmeans
 from edgessd.datasets.doctor.sheet import problem_sheet
 from edgessd.datasets.load import read_dataset
-from edgessd.datasets.problems import KINDS
+from edgessd.datasets.problems import PROBLEM_KINDS
 from edgessd.errors import InputError, OptionError
 from edgessd.ops.boxes import iou_matrix, to_xyxy
 from edgessd.ops.priors import explicit_priors, prior_boxes, tensorflow_priors
@@ -89,7 +89,7 @@ def test_faults_of_pictures_and_files(make):
     }  # fmt: skip
     assert {p.file.name for p in found.of_kind("no-annotation")} == {"f.png", "stranger.png"}
     assert "both train and val" in found.of_kind("split")[0].text
-    assert [p.kind for p in found.problems] == sorted((p.kind for p in found.problems), key=list(KINDS).index)
+    assert [p.kind for p in found.problems] == sorted((p.kind for p in found.problems), key=list(PROBLEM_KINDS).index)
     sheet = problem_sheet(found)
     assert sheet.dtype == np.uint8
     assert sheet.shape[2] == 3

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgessd.evaluation import evaluate
-from edgessd.evaluation.errors import KINDS, MULTIPLES, class_shares, group_dict
+from edgessd.evaluation.errors import ERROR_KINDS, MULTIPLES, class_shares, group_dict
 from edgessd.evaluation.groups import groups, similar
 from edgessd.evaluation.sensitivity import ASPECTS, SIZES, normalised_ap, percent
 
@@ -29,7 +29,7 @@ BOX, HALF, TOUCH, FAR = (0, 0, 20, 20), (0, 0, 20, 12), (0, 0, 20, 5), (60, 60, 
 )
 def test_kinds_of_error(build, objects, found, kinds):
     kind = evaluate(*build([(objects, found)]), "voc").error_kinds.kind
-    assert [(*KINDS, "left out")[number] for number in kind] == kinds
+    assert [(*ERROR_KINDS, "left out")[number] for number in kind] == kinds
 
 
 def test_generic_classes_have_no_groups_and_are_not_alike():
@@ -60,7 +60,7 @@ def test_curves_by_hand(build):
     assert (curve.recall <= curve.weak_recall).all()
     assert curve.shares.sum(axis=0) == pytest.approx(1)
     assert curve.wrong[:, -1].tolist() == [0.5, 0, 0, 0.5]
-    assert class_shares(result.error_kinds, 0) == dict(zip(KINDS, (0.5, 0, 0, 0, 0.5), strict=True))
+    assert class_shares(result.error_kinds, 0) == dict(zip(ERROR_KINDS, (0.5, 0, 0, 0, 0.5), strict=True))
     assert class_shares(result.error_kinds, 1) is None
 
 
@@ -157,7 +157,7 @@ UPPER = (0, 0, 20, 10)
 )
 def test_hoiem_s_bounds_belong_to_the_better_kind(build, objects, found, kinds):
     kind = evaluate(*build([(objects, found)]), "voc").error_kinds.kind
-    assert [(*KINDS, "left out")[number] for number in kind] == kinds
+    assert [(*ERROR_KINDS, "left out")[number] for number in kind] == kinds
 
 
 def test_the_weak_recall_counts_an_object_once(build):
@@ -192,7 +192,7 @@ def test_a_group_s_curve_is_the_mean_of_its_classes(build):
     assert MULTIPLES[[0, 12, 24]].tolist() == [1 / 8, 1, 8] and len(MULTIPLES) == 25
     plain = group_dict(result.groups[0])
     assert plain["shares"]["correct"][-1] == 0.5 and plain["wrong_shares"]["background"] == [1.0]
-    assert list(plain["wrong_shares"]) == list(KINDS[1:]) and plain["detections_per_object"][0] == 0.125
+    assert list(plain["wrong_shares"]) == list(ERROR_KINDS[1:]) and plain["detections_per_object"][0] == 0.125
 
 
 def test_shares_of_a_class_are_of_its_first_detections(build):

@@ -78,7 +78,7 @@ def test_detections_are_sorted_over_all_pictures_and_equal_ones_keep_their_order
     assert flat.image.tolist() == [*range(30), *range(30)]
     assert flat.label.tolist() == [1] * 30 + [0] * 30
     assert flat.box[:, 0].tolist() == [*range(30), *range(30)]
-    assert flat.object_image.tolist() == list(range(30)) and flat.classes == 3
+    assert flat.object_image.tolist() == list(range(30)) and flat.num_classes == 3
     assert flat.counts.tolist() == [30, 0, 0]
 
 

@@ -200,3 +200,21 @@ def test_name_of_a_file(source: str, name: str) -> None:
 
 def test_password_from_elsewhere_is_encoded() -> None:
     assert Address.parse("rtsp://me@h/").with_password("p@w").with_login == "rtsp://me:p%40w@h/"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("spec file http:/me:s3cret@cam/a cannot be read", "spec file http:/cam/a cannot be read"),  # made a path of
+        ("http:/h/a?token=s3cret is a folder", "http:/h/a?token=*** is a folder"),
+        ("give mqtt://[user@]host[:port]/topic", "give mqtt://[user@]host[:port]/topic"),
+        ("a password needs a user: rtsp://USER@cam", "a password needs a user: rtsp://USER@cam"),
+        ("no such file: me:s3@cret@h/x.jpg (here)", "no such file: ***@h/x.jpg (here)"),
+        ("a:b: mail me@host", "a:b: mail me@host"),
+        ("C:/a@b.jpg: no such file", "C:/a@b.jpg: no such file"),
+        ("see https://host/x, and http://me:s3cret@h/.", "see https://host/x, and http://h/."),
+    ],
+)
+def test_errors_show_no_secret_whoever_makes_them(text: str, shown: str) -> None:
+    assert str(InputError(text)) == shown
+    assert str(InputError(str(InputError(text)))) == shown

@@ -9,7 +9,7 @@ from edgessd.errors import OptionError
 from edgessd.ops import boxes as numpy_boxes
 from edgessd.ops.priors import caffe_priors, prior_boxes
 from edgessd.spec import CoderSpec
-from edgessd.training.loss import KINDS, MultiBoxLoss, encode
+from edgessd.training.loss import LOSS_KINDS, MultiBoxLoss, encode
 from edgessd.training.matching import IGNORED, match
 
 # Four unit quarters of the picture.
@@ -115,7 +115,7 @@ def nothing(kind, batch=2):
     return logits, offsets
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LOSS_KINDS)
 def test_without_objects_the_loss_is_finite_and_has_a_gradient(kind):
     logits, offsets = nothing(kind)
     boxes, labels = torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.long)
@@ -128,7 +128,7 @@ def test_without_objects_the_loss_is_finite_and_has_a_gradient(kind):
     assert (offsets.grad == 0).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LOSS_KINDS)
 def test_ignored_priors_have_no_gradient(kind):
     logits, offsets = nothing(kind, 1)
     boxes, valid = table(WHOLE_QUARTER, [0.5, 0.5, 1, 1])
@@ -179,7 +179,7 @@ def test_multibox_by_hand():
     assert losses.total.item() == pytest.approx(losses.classes.item() + 0.3 * losses.boxes.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LOSS_KINDS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(kind, dtype):
     logits, offsets = (value.detach().to(dtype).requires_grad_() for value in nothing(kind, 1))

@@ -66,7 +66,7 @@ def measure_on_device(
     finally:
         with suppress(DeviceError):
             device.run("tidying up", f"rm -rf -- {shlex.quote(folder)}", timeout=30)
-    return _renamed(report, device.host, wanted.models)
+    return _rename_models(report, device.host, wanted.models)
 
 
 def _probe(device: Ssh) -> tuple[str, str]:
@@ -146,7 +146,7 @@ def _measure(device: Ssh, folder: str, environment: str, wanted: Wanted, common:
         raise DeviceError(f"measuring on {device.host} failed: {_error_of(answer.errors)}")
 
 
-def _renamed(report: Report, host: str, models: Sequence[str]) -> Report:
+def _rename_models(report: Report, host: str, models: Sequence[str]) -> Report:
     """Give rows the machine's name, and the models the names they have here."""
     names = {resolve_model(model).name: model for model in models}
     for machine in report.machines:

@@ -67,9 +67,9 @@ def print_report(console: Console, report: Report) -> None:
     notes: dict[str, int] = {}
     marks = {id(row): _marks(row, notes) for row in report.rows}
     shown = columns(report)
-    same = [each for each in shown if each.heading in ("model", "type") and len(_filled(each, report.rows)) == 1]
+    same = [each for each in shown if each.heading in ("model", "type") and len(_texts(each, report.rows)) == 1]
     if same:
-        console.print(", ".join(_filled(each, report.rows)[0] for each in same), style="bold", highlight=False)
+        console.print(", ".join(_texts(each, report.rows)[0] for each in same), style="bold", highlight=False)
     if any(marks.values()):
         place = next((place for place, each in enumerate(shown, 1) if each.heading == "total"), len(shown))
         shown.insert(place, Column("note", lambda row: marks[id(row)]))
@@ -158,7 +158,7 @@ _NOT_ON_SCREEN = ("input", "boxes", "decode", "MHz")
 _HEADINGS = {"preprocess": "pre", "run": "run", "postprocess": "post"}
 
 
-def _filled(column: Column, rows: Sequence[Row]) -> list[str]:
+def _texts(column: Column, rows: Sequence[Row]) -> list[str]:
     """The different texts of a column, without empty ones."""
     return list(dict.fromkeys(text for row in rows if (text := column.cell(row))))
 

@@ -76,7 +76,7 @@ def place(package: Package, folder: Path, source: Path | None = None) -> str:
     """
     path = source if source is not None else _fetch(package)
     try:
-        found = _unpacked(path, package.files) if path.is_dir() else _packed(path, package.files)
+        found = _read_folder(path, package.files) if path.is_dir() else _read_archive(path, package.files)
     except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(f"{printable(path)} is no package of npm: {_reason(error)}: {_way_out(package)}") from None
     missing = [name for name in package.files if name not in found]
@@ -97,11 +97,11 @@ def _way_out(package: Package) -> str:
     return f"give the file that `npm pack {package.name}@{package.version}` writes, or the unpacked package"
 
 
-def _unpacked(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in (*names, "package.json") if (folder / name).is_file()}
 
 
-def _packed(file: Path, names: Sequence[str]) -> dict[str, bytes]:
+def _read_archive(file: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Read only the wanted members, and only plain files: nothing of the archive chooses where it is written."""
     wanted = {f"package/{name}": name for name in (*names, "package.json")}
     found = {}

@@ -32,7 +32,7 @@ def demo_clip(
         raise OptionError(
             f"a clip of {frames} frames of {size[0]} x {size[1]}: needs a frame and 2 x 2 pixels at least"
         )
-    pictures = [_shrunk(load_image(photo), size) for photo in (zoo.photos() if photos is None else photos)]
+    pictures = [_shrink(load_image(photo), size) for photo in (zoo.photos() if photos is None else photos)]
     if not pictures:
         raise OptionError("a clip needs at least one photo")
     pictures = pictures[:frames]
@@ -49,7 +49,7 @@ def demo_clip(
             yield frame.astype(np.uint8, copy=False)
 
 
-def _shrunk(picture: Image, size: tuple[int, int]) -> Image:
+def _shrink(picture: Image, size: tuple[int, int]) -> Image:
     """Scale a large photo down to what the closest view needs, without the aliasing that a warp would make."""
     height, width = picture.shape[:2]
     scale = max(size[0] / width, size[1] / height) * _ZOOM

@@ -11,14 +11,14 @@ from edgessd._text import read_lines
 from edgessd.datasets.doctor.boxes import box_problems, odd_sizes
 from edgessd.datasets.doctor.names import misspelt
 from edgessd.datasets.doctor.scan import Scan, scan_pictures
-from edgessd.datasets.problems import KINDS, Problem
+from edgessd.datasets.problems import PROBLEM_KINDS, Problem
 from edgessd.datasets.records import Records
 from edgessd.datasets.voc import split_names
 
 
 @dataclass(frozen=True)
 class Checkup:
-    """The result: what was read, what every picture is, and every problem, in the order of `KINDS`."""
+    """The result: what was read, what every picture is, and every problem, in the order of `PROBLEM_KINDS`."""
 
     records: Records
     scans: dict[Path, Scan]
@@ -71,7 +71,7 @@ def examine(
         named = {record.image for record in records.records} | {p.image for p in found if p.image is not None}
         lonely = [path for path in records.pictures if path not in named]
         problems += [Problem("no-annotation", "no annotation", path, path) for path in lonely]
-    order = list(KINDS)
+    order = list(PROBLEM_KINDS)
     problems.sort(key=lambda problem: order.index(problem.kind))
     counts = Counter(item.name for record in records.records for item in record.objects)
     return Checkup(records, scans, tuple(problems), dict(counts.most_common()))

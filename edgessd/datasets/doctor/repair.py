@@ -64,13 +64,13 @@ def repair(
         objects = _objects(record.objects, size, renames, checkup.records.format == "voc", done)
         kept.append((Record(record.image, record.image_id, tuple(objects), size, record.source), size))
     writer = {"voc": _write_voc, "coco": _write_coco, "yolo": _write_yolo}[checkup.records.format]
-    classes = _numbered(checkup.records, renames)
+    classes = _number_classes(checkup.records, renames)
     with new_folder(out) as new:
         writer(new, kept, classes)
     return RepairReport(out, len(kept), dict(done))
 
 
-def _numbered(records: Records, renames: Mapping[str, str]) -> dict[str, int]:
+def _number_classes(records: Records, renames: Mapping[str, str]) -> dict[str, int]:
     """Every class, renamed, and the number that the data has for it; without any 1, 2, ..."""
     numbers: dict[str, int] = {}
     for name, number in zip(records.names, records.category_ids or itertools.count(1), strict=False):

@@ -58,7 +58,7 @@ def output_tensors(editor: Editor, spec: ModelSpec) -> dict[str, int]:
     places = OPERATOR_ORDER if spec.output.level == "nms" else range(len(spec.output.names))
     names = [spec.output.names[place] for place in places]
     expected = [output_shapes(spec)[place] for place in places]
-    found = [int(index) for index in editor.graph.outputs] if spec.output.level == "nms" else _ordered(editor)
+    found = [int(index) for index in editor.graph.outputs] if spec.output.level == "nms" else _outputs_in_order(editor)
     shapes = [editor.shape(index)[1:] for index in found]
     if shapes != expected:
         raise ModelError(
@@ -68,7 +68,7 @@ def output_tensors(editor: Editor, spec: ModelSpec) -> dict[str, int]:
     return dict(zip(names, found, strict=True))
 
 
-def _ordered(editor: Editor) -> list[int]:
+def _outputs_in_order(editor: Editor) -> list[int]:
     """The output tensors in the order of the network's results, where the converter has numbered them."""
     numbered: dict[int, int] = {}
     for signature in editor.model.signatureDefs or []:

@@ -50,7 +50,7 @@ def append_detection_postprocess(data: bytes, spec: ModelSpec) -> bytes:
     sides = editor.node("SUB", [high, low], "sides", editor.shape(low))
     factors = [scores_of(editor, spec, logits), _mask(editor, spec, sides)]
     scores = editor.node("MUL", factors, "solid_scores", editor.shape(logits))
-    outputs = _operator(editor, spec, _encoded(editor, low, high, sides), scores)
+    outputs = _operator(editor, spec, _encode_boxes(editor, low, high, sides), scores)
 
     output = OutputSpec(level="nms")
     named = dict(zip((output.names[place] for place in OPERATOR_ORDER), outputs, strict=True))
@@ -84,7 +84,7 @@ def _mask(editor: Editor, spec: ModelSpec, sides: int) -> int:
     return result
 
 
-def _encoded(editor: Editor, low: int, high: int, sides: int) -> int:
+def _encode_boxes(editor: Editor, low: int, high: int, sides: int) -> int:
     """[1, P, 4] (cy, cx, log h, log w): the boxes as the operator takes them."""
     _, priors, _ = shape = editor.shape(low)
     half = editor.constant("half", np.array(0.5, np.float32))

@@ -156,11 +156,11 @@ def _remove_dead(editor: Editor) -> None:
     order = sorted(needed)
     place = {old: new for new, old in enumerate(order)}
     graph.tensors = [graph.tensors[index] for index in order]
-    graph.inputs, graph.outputs = _renumbered(graph.inputs, place), _renumbered(graph.outputs, place)
+    graph.inputs, graph.outputs = _renumber(graph.inputs, place), _renumber(graph.outputs, place)
     for operator in graph.operators:
         for field in ("inputs", "outputs", "intermediates"):
             if getattr(operator, field) is not None:
-                setattr(operator, field, _renumbered(getattr(operator, field), place))
+                setattr(operator, field, _renumber(getattr(operator, field), place))
     for signature in model.signatureDefs or []:
         if signature.subgraphIndex == 0:
             for entry in (*signature.inputs, *signature.outputs):
@@ -182,8 +182,8 @@ def _remove_dead(editor: Editor) -> None:
     for holder in (*(tensor for each in model.subgraphs for tensor in each.tensors), *(model.metadata or [])):
         holder.buffer = where[holder.buffer]
     if model.metadataBuffer is not None:
-        model.metadataBuffer = _renumbered(model.metadataBuffer, where)
+        model.metadataBuffer = _renumber(model.metadataBuffer, where)
 
 
-def _renumbered(indices: Any, place: dict[int, int]) -> Any:
+def _renumber(indices: Any, place: dict[int, int]) -> Any:
     return np.array([place[int(index)] if index >= 0 else index for index in indices], np.int32)

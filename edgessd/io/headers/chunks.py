@@ -82,14 +82,14 @@ def png(view: View) -> Header:
             raw = _raw_exif(text, name == b"zTXt") if text.startswith(_PNG_EXIF) else raw
         whole = name == b"IEND"
         position += 12 + length
-    return Header(width, height, exif_orientation(exif or raw, _unpacked(xmp)), whole=whole)
+    return Header(width, height, exif_orientation(exif or raw, _unpack(xmp)), whole=whole)
 
 
 def _raw_exif(text: bytes, packed: bool) -> bytes:
     """Return the EXIF block of ImageMagick's hexadecimal text: three lines of heading, then the digits."""
     body = text[len(_PNG_EXIF) :]
     if packed:
-        body = _inflated(body[1:])
+        body = _inflate(body[1:])
     digits = b"".join(body.split(b"\n")[3:])
     try:
         return bytes.fromhex(digits.decode("ascii"))
@@ -97,15 +97,15 @@ def _raw_exif(text: bytes, packed: bool) -> bytes:
         return b""
 
 
-def _unpacked(xmp: bytes) -> bytes:
+def _unpack(xmp: bytes) -> bytes:
     """Return the packet of an iTXt chunk, which may be compressed."""
     flag = xmp[len(_PNG_XMP) : len(_PNG_XMP) + 1]
     if flag != b"\1":
         return xmp
-    return _inflated(xmp[len(_PNG_XMP) + 2 :].split(b"\0", 2)[-1])
+    return _inflate(xmp[len(_PNG_XMP) + 2 :].split(b"\0", 2)[-1])
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflate(data: bytes) -> bytes:
     try:
         return zlib.decompressobj().decompress(data, _MOST)
     except zlib.error:

@@ -65,7 +65,7 @@ def tiff(view: View) -> Header:
     return Header(
         width,
         height,
-        _valid(tags.get(ORIENTATION)) or 1,
+        _valid_orientation(tags.get(ORIENTATION)) or 1,
         room=max(width * height, tile) * max(_COMMON, depth * samples) // _COMMON,
         samples=samples,
         depth=depth,
@@ -80,10 +80,10 @@ def exif_orientation(exif: bytes, xmp: bytes = b"") -> int:
     with suppress(Cut, KeyError):
         tags = directory(View(io.BytesIO(block)))
     if ORIENTATION in tags:
-        return _valid(tags[ORIENTATION]) or 1
+        return _valid_orientation(tags[ORIENTATION]) or 1
     found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', xmp)
     return int(found[1]) if found else 1
 
 
-def _valid(values: list[int] | None) -> int | None:
+def _valid_orientation(values: list[int] | None) -> int | None:
     return values[0] if values and 1 <= values[0] <= 8 else None

@@ -28,7 +28,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        given = self._given(scope, headers)
+        given = self._tokens_given(scope, headers)
         if self._token is not None and not any(
             hmac.compare_digest(each.encode(), self._token.encode()) for each in given
         ):
@@ -42,7 +42,7 @@ class Guard:
         else:
             await self._app(scope, receive, send)
 
-    def _given(self, scope: Any, headers: dict[bytes, str]) -> list[str]:
+    def _tokens_given(self, scope: Any, headers: dict[bytes, str]) -> list[str]:
         given = urllib.parse.parse_qs(_query(scope)).get("token", [])
         kind, _, value = headers.get(b"authorization", "").partition(" ")
         if kind.lower() == "bearer":

@@ -44,7 +44,7 @@ class Newest:
     async def read(self, *, fresh: bool = False) -> AsyncIterator[bytes]:
         """Yield the newest whenever there is a newer one. fresh: wait for one that is made from now on."""
         seen = self._number if fresh else 0
-        with self._counted():
+        with self._count_reader():
             while not self._ended:
                 if self._number == seen:
                     await self._changed.wait()
@@ -53,7 +53,7 @@ class Newest:
                 yield self._data
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _count_reader(self) -> Iterator[None]:
         self.readers += 1
         try:
             yield

@@ -17,7 +17,7 @@ def exposition(metrics: Iterable[Metric]) -> str:
     for name, kind, text, samples in metrics:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
         for labels, value in samples:
-            inside = ",".join(f'{key}="{_escaped(each)}"' for key, each in labels.items())
+            inside = ",".join(f'{key}="{_escape(each)}"' for key, each in labels.items())
             lines.append(f"{name}{{{inside}}} {_number(value)}" if inside else f"{name} {_number(value)}")
     return "\n".join(lines) + "\n"
 
@@ -26,5 +26,5 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{value:.6g}"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -96,7 +96,7 @@ class State:
                     "Detections by class.",
                     [({"class": name}, count) for name, count in dict(recorder.objects).items()],
                 ),
-                *_counted(recorder.counts),
+                *_counter_metrics(recorder.counts),
                 ("edgessd_viewers", "gauge", "Open pictures.", [({}, self.hub.pictures.readers)]),
                 ("edgessd_encodings_total", "counter", "Pictures encoded for viewers.", [({}, self.hub.encodings)]),
                 ("edgessd_model_info", "gauge", "What runs.", [(facts, 1.0)]),
@@ -107,7 +107,7 @@ class State:
         return int(getattr(self.capture.source, "reconnects", 0))
 
 
-def _counted(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
+def _counter_metrics(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
     """What lines and zones have counted, as metrics."""
     kinds = {
         "crossings_total": ("counter", "Objects that crossed a line.", "line", ("in", "out")),
