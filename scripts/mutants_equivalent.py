@@ -41,14 +41,15 @@ EQUIVALENT: dict[str, str] = {
     f"{_AREA}: 1.0 -> 0.989": _STRIP,
     f"{_ENVELOPE}: 0.0 -> 0.011": _STRIP,
     f"{_ENVELOPE}: 0.0 -> -0.011": _STRIP,
-    "evaluation/errors: different, _ = best_object(flat, allowed=~similar & ~np.eye(flat.classes, dtype=bool)): "
-    "~similar & ~np.eye(flat.classes, dtype=bool) -> ~similar | ~np.eye(flat.classes, dtype=bool)": (
+    "evaluation/errors: different, _ = best_object(flat, allowed=~similar & ~np.eye(flat.num_classes, dtype=bool)): "
+    "~similar & ~np.eye(flat.num_classes, dtype=bool) -> ~similar | ~np.eye(flat.num_classes, dtype=bool)": (
         "the kinds of its own and of similar classes are put over it afterwards"
     ),
     "evaluation/errors: np.unique(np.geomspace(1, max(1, len(wrong_rows)), 40).astype(np.int64)): 1 -> 0 #2": (
         "there is one at least"
     ),
-    "evaluation/voc: edges = np.searchsorted(flat.label[order], np.arange(flat.classes + 1)): 1 -> 2": (
+    "evaluation/errors: wrong / np.maximum(ends, 1),: 1 -> 0": "where there is a count, it is 1 at least",
+    "evaluation/voc: edges = np.searchsorted(flat.label[order], np.arange(flat.num_classes + 1)): 1 -> 2": (
         "one more edge, which nobody asks for"
     ),
 }

@@ -266,3 +266,19 @@ def test_wrong_detections_are_looked_at_in_forty_places(build):
     wrong = [(0, (n, 90, n + 3, 93), 0.9 - n / 1000) for n in range(97)]
     curve = evaluate(*build([([(0, BOX)], wrong)]), "voc").groups[0]
     assert curve.wrong_counts.tolist() == np.unique(np.geomspace(1, 97, 40).astype(int)).tolist()
+
+
+def test_plain_values_of_a_group_have_four_digits(build):
+    thirds = [([(0, BOX)], [(0, BOX, 0.9)]), ([(0, BOX)], [(0, TOUCH, 0.8)]), ([(0, BOX)], [(0, FAR, 0.7)])]
+    plain = group_dict(evaluate(*build(thirds), "voc").groups[0])
+    assert plain["detections_per_object"][1] == 0.1487 and plain["objects"] == 3 and plain["classes"][0] == "cat"
+    assert plain["shares"]["correct"][-1] == plain["recall"][-1] == 0.3333
+    assert plain["weak_recall"][-1] == 0.6667
+    sixths = [*thirds, ([], [(0, (n, 80, n + 2, 82), 0.6) for n in range(4)])]
+    plain = group_dict(evaluate(*build(sixths), "voc").groups[0])
+    assert plain["wrong_shares"]["localisation"][-1] == 0.1667 and plain["wrong_detections"][-1] == 6
+
+
+def test_without_a_wrong_detection_there_is_no_curve_of_them(build):
+    curve = evaluate(*build([([(0, BOX)], [(0, BOX, 0.9)])]), "voc").groups[0]
+    assert curve.wrong_counts.tolist() == [] and curve.wrong.shape == (4, 0)
