@@ -20,11 +20,14 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from edgessd.masking import masked
+from edgessd.masking import masked, masked_text
 
 
 class EdgeSSDError(Exception):
-    """Base of all errors that edgessd raises on purpose."""
+    """Base of all errors that edgessd raises on purpose. No message has a login or a secret of an address in it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(masked_text(each) if isinstance(each, str) else each for each in args))
 
 
 class InputError(EdgeSSDError):

@@ -1,13 +1,36 @@
+import os
+import sys
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# Tests hold no times: on a busy machine any example may take long.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
+
+# Some tests import onnxruntime before edgessd does, which switches its telemetry off.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # With the core install alone (make test-oldest) there is nothing here to test of the workshop beside it.
 if find_spec("torch") is None:
     workshop = ("backbones", "models", "quantization", "export", "training")
-    collect_ignore_glob = [*workshop, "runtimes/test_torch.py", "test_torchvision_door.py"]
+    collect_ignore_glob = [*workshop, "test_torchvision_door.py"]
+
+# Types and shapes of arrays are held here alone, see edgessd/_shapes.py; modules are changed while they are imported.
+if find_spec("jaxtyping") is not None and find_spec("beartype") is not None:
+    from beartype import BeartypeConf, beartype
+    from jaxtyping import install_import_hook
+
+    # The hook wants the name of a function: beartype's, by which an int is a float as well.
+    sys.modules["shape_checker"] = ModuleType("shape_checker")
+    sys.modules["shape_checker"].check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+    # `Detections` takes lists, too, and holds its arrays by itself, everywhere.
+    held = ["edgessd.ops", "edgessd.results.arrays", "edgessd.training.matching", "edgessd.models"]
+    install_import_hook(held, "shape_checker.check")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from edgessd.cli import options
+from edgessd.errors import printable
 
 if TYPE_CHECKING:
     from edgessd.apps.bulk import Progress
@@ -58,7 +59,7 @@ def bulk(
 
         done = convert(source, to, output)
         left_out = f"; {done.failed} pictures with an error are left out" if done.failed else ""
-        say(f"wrote {output}: {done.pictures} pictures, {done.objects} objects{left_out}")
+        say(f"wrote {printable(output)}: {done.pictures} pictures, {done.objects} objects{left_out}")
         return
     from edgessd.apps.bulk import detect_many
 
@@ -90,7 +91,7 @@ def bulk(
         return
     before = f", {done_.skipped} done before" if done_.skipped else ""
     say(
-        f"wrote {output}: {done_.pictures} pictures, {done_.failures} of them with an error{before}; "
+        f"wrote {printable(output)}: {done_.pictures} pictures, {done_.failures} of them with an error{before}; "
         f"{done_.rate:.1f} pictures/s with {done_.workers} workers in {done_.seconds:.1f} s, "
         f"after a start of {done_.start_seconds:.1f} s"
     )

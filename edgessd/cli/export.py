@@ -47,11 +47,11 @@ def export(
     for name, value in (("--max-rms", max_rms), ("--min-agreement", min_agreement)):
         if value is not None and not 0 <= value <= 10:
             raise OptionError(f"{name} is a share, not {value}")
+    keep_sources([output], [checkpoint])
     try:
         from edgessd.export.checked import export_checked
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "export") from None
-    keep_sources([output], [checkpoint])
     started = time.perf_counter()
     with console.status("exporting", spinner="dots") as status:
         report = export_checked(

@@ -10,6 +10,7 @@ import typer.core
 
 from edgessd.errors import OptionError, did_you_mean
 from edgessd.io.address import shown_source, url_scheme
+from edgessd.masking import masked_text
 
 _CAMERA = "edgessd camera --source 0"
 
@@ -47,6 +48,15 @@ class Commands(typer.core.TyperGroup):
         if args and args[0] not in self.commands:
             raise OptionError(meant(args[0], list(self.commands)))
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. What the command line itself refuses shows no secrets, either."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "format_message") and hasattr(error, "message"):  # some typers bring a click of their own
+                error.message = masked_text(error.message)
+            raise
 
 
 def meant(word: str, commands: list[str]) -> str:

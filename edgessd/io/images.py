@@ -171,30 +171,38 @@ def _to_uint8(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
                 f"{name} has float values of {low:.6g}..{high:.6g} instead of 0..1: scale them, "
                 "or give 0..255 as uint8 (array.astype('uint8'))"
             )
-        return np.rint(np.clip(array.astype(np.float32), 0, 1) * 255).astype(np.uint8)
+        result = np.empty(array.shape, np.uint8)
+        rows = max(1, (1 << 20) // array[0].size)  # some at a time, because floats take four or eight times the room
+        for start in range(0, len(array), rows):
+            part = array[start : start + rows].astype(np.float32)
+            result[start : start + rows] = np.rint(np.clip(part, 0, 1) * 255)
+        return result
     raise InputError(
         f"an array of dtype {array.dtype} is not a picture: use uint8 (0..255), uint16 (0..65535) or float (0..1)"
     )
 
 
 def _from_pil(image: Any) -> Image:
-    from PIL import ImageOps  # it is there: the caller has an object of it
-
     width, height = image.size
     _check_size(width, height, "PIL image")
     try:
-        image = ImageOps.exif_transpose(image)  # which knows what Pillow has turned already
-        if image.mode.startswith("I;16"):
-            return from_array(np.asarray(image).astype(np.uint16))
-        if image.mode not in ("I", "F"):
-            return np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8)[:, :, ::-1])
-        # Pillow's `convert` would cut these at 255; I holds the 16 bits of a PNG, F has no fixed range.
-        values = np.asarray(image)
-        if values.dtype.kind == "i" and (values.min() < 0 or values.max() > 65535):
-            raise InputError("the PIL image of mode I has values beyond 0..65535: scale it and convert it to RGB")
-        return from_array(values.astype(np.uint16) if values.dtype.kind == "i" else values)
+        image.load()  # which turns a TIFF, and then says so
+        return np.ascontiguousarray(_turn_upright(_pil_pixels(image), image.getexif().get(0x0112, 1)))
     except (OSError, ValueError, SyntaxError) as error:  # Pillow decodes late, and fails so
         raise InputError(f"the PIL image cannot be decoded: {printable(error)}") from error
+
+
+def _pil_pixels(image: Any) -> Image:
+    """Return the pixels as they lie in the image."""
+    if image.mode.startswith("I;16"):
+        return from_array(np.asarray(image).astype(np.uint16))
+    if image.mode not in ("I", "F"):
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)[:, :, ::-1]
+    # Pillow's `convert` would cut these at 255; I holds the 16 bits of a PNG, F has no fixed range.
+    values = np.asarray(image)
+    if values.dtype.kind == "i" and (values.min() < 0 or values.max() > 65535):
+        raise InputError("the PIL image of mode I has values beyond 0..65535: scale it and convert it to RGB")
+    return from_array(values.astype(np.uint16) if values.dtype.kind == "i" else values)
 
 
 def _turn_upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:

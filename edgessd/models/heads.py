@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from edgessd._shapes import Float
 from edgessd.models.layers import conv_norm_act, initialize, normal_initialization
 
 
@@ -30,14 +31,14 @@ class Head(nn.Module):
         self.logits = nn.ModuleList([predictor(inputs, count * columns) for inputs, count in pairs])
         self.offsets = nn.ModuleList([predictor(inputs, count * 4) for inputs, count in pairs])
 
-    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> tuple[Float[Tensor, "b p k"], Float[Tensor, "b p 4"]]:
         """Return logits [B, P, K] and offsets [B, P, 4] (cx, cy, w, h) for the maps [B, C, H, W]."""
         logits = [_rows(layer(x), self.columns) for layer, x in zip(self.logits, maps, strict=True)]
         offsets = [_rows(layer(x), 4) for layer, x in zip(self.offsets, maps, strict=True)]
         return torch.cat(logits, dim=1), torch.cat(offsets, dim=1)
 
 
-def _rows(x: Tensor, columns: int) -> Tensor:
+def _rows(x: Float[Tensor, "b channels h w"], columns: int) -> Float[Tensor, "b rows {columns}"]:
     """[B, A * columns, H, W] -> [B, H * W * A, columns]."""
     _, channels, height, width = x.shape
     # The batch is -1, the only unknown: exported graphs then hold a constant shape.

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgessd._shapes import Float
+
 # torchvision's SSDLite; TensorFlow's has the same epsilon and a slower average.
 NORM_EPS = 0.001
 NORM_MOMENTUM = 0.03
@@ -20,7 +22,7 @@ class SameConv2d(nn.Conv2d):
     which is faster in training than a separate padding.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Float[Tensor, "b _ _ _"]) -> Float[Tensor, "b {self.out_channels} _ _"]:
         """[B, C, H, W] -> [B, C', ceil(H / stride), ceil(W / stride)]."""
         left, right = self._pads(input.shape[3], 1)
         top, bottom = self._pads(input.shape[2], 0)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgessd._shapes import Float
 from edgessd.models.layers import conv_norm_act, initialize
 
 
@@ -22,7 +23,7 @@ class TopDown(nn.Module):
         self.top = conv_norm_act(channels[1], width)
         initialize(self, nn.init.kaiming_normal_)
 
-    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+    def forward(self, fine: Float[Tensor, "b _ h w"], coarse: Float[Tensor, "b _ _ _"]) -> Float[Tensor, "b width h w"]:
         """[B, C0, H, W] and [B, C1, H', W'], half as large -> [B, width, H, W]."""
         enlarged = F.interpolate(self.top(coarse), scale_factor=2.0, mode="nearest")
         result: Tensor = self.lateral(fine) + enlarged[:, :, : fine.shape[2], : fine.shape[3]]

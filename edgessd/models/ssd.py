@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from edgessd._shapes import Float
 from edgessd.backbones import Backbone, create_backbone
 from edgessd.errors import OptionError, SpecError
 from edgessd.models.extras import make_extras
@@ -29,7 +30,7 @@ class SSD(nn.Module):
         self.extras = extras
         self.head = head
 
-    def features(self, x: Tensor) -> list[Tensor]:
+    def features(self, x: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Return the maps of all levels, finest first, [B, C, H, W] each."""
         maps: list[Tensor] = list(self.backbone(x))
         if self.neck is not None:
@@ -38,7 +39,7 @@ class SSD(nn.Module):
             maps.append(extra(maps[-1]))
         return maps
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p k"], Float[Tensor, "b p 4"]]:
         """Return logits [B, P, K] and offsets [B, P, 4] (cx, cy, w, h) of pictures [B, 3, H, W].
 
         The pictures are normalised as the model's `InputSpec` says. Rows are in the order of the

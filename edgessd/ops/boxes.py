@@ -5,30 +5,28 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgessd._shapes import Float32, Floats
 from edgessd.ops.exp import exp
 from edgessd.spec import CoderSpec
-
-Floats = NDArray[np.float32]
 
 # A size can grow by at most this factor, so that a wild offset does not overflow exp(); the same
 # bound as torchvision's `BoxCoder.bbox_xform_clip`.
 MAX_LOG_SIZE = math.log(1000 / 16)
 
 
-def to_xyxy(boxes: Floats) -> Floats:
+def to_xyxy(boxes: Float32[Floats, "n 4"]) -> Float32[Floats, "n 4"]:
     """[N, 4] (cx, cy, w, h) to (x1, y1, x2, y2), in any unit."""
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
-def to_cxcywh(boxes: Floats) -> Floats:
+def to_cxcywh(boxes: Float32[Floats, "n 4"]) -> Float32[Floats, "n 4"]:
     """[N, 4] (x1, y1, x2, y2) to (cx, cy, w, h), in any unit."""
     return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
-def iou_matrix(first: Floats, second: Floats) -> Floats:
+def iou_matrix(first: Float32[Floats, "n 4"], second: Float32[Floats, "m 4"]) -> Float32[Floats, "n m"]:
     """Intersection over union of every pair, [N, M], of [N, 4] and [M, 4] xyxy boxes; 0 where both are empty."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
@@ -41,7 +39,7 @@ def iou_matrix(first: Floats, second: Floats) -> Floats:
     return result
 
 
-def decode(offsets: Floats, priors: Floats, coder: CoderSpec) -> Floats:
+def decode(offsets: Float32[Floats, "n 4"], priors: Float32[Floats, "n 4"], coder: CoderSpec) -> Float32[Floats, "n 4"]:
     """Turn offsets [N, 4] and priors [N, 4] (cx, cy, w, h) into boxes [N, 4] xyxy, in units of the priors."""
     center = priors[:, :2] + offsets[:, :2] * np.float32(coder.center_variance) * priors[:, 2:]
     log_size = np.minimum(offsets[:, 2:] * np.float32(coder.size_variance), np.float32(MAX_LOG_SIZE))
@@ -49,7 +47,7 @@ def decode(offsets: Floats, priors: Floats, coder: CoderSpec) -> Floats:
     return np.concatenate([center - half, center + half], axis=1)
 
 
-def encode(boxes: Floats, priors: Floats, coder: CoderSpec) -> Floats:
+def encode(boxes: Float32[Floats, "n 4"], priors: Float32[Floats, "n 4"], coder: CoderSpec) -> Float32[Floats, "n 4"]:
     """Turn boxes [N, 4] xyxy and priors [N, 4] (cx, cy, w, h) into offsets [N, 4]: the inverse of `decode`."""
     target = to_cxcywh(boxes)
     center = (target[:, :2] - priors[:, :2]) / priors[:, 2:] / np.float32(coder.center_variance)

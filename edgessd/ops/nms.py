@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgessd._shapes import Bool, Bools, Float32, Floats, Int64, Ints
 from edgessd.ops.boxes import iou_matrix
 
 # Candidates are looked at in blocks of this many, best first, so that the IoU table stays small
@@ -13,11 +13,11 @@ BLOCK = 128
 
 
 def class_wise_nms(
-    boxes: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    boxes: Float32[Floats, "n 4"],
+    labels: Int64[Ints, " n"],
     iou_threshold: float,
     max_detections: int,
-) -> NDArray[np.int64]:
+) -> Int64[Ints, " kept"]:
     """Return the indices of the boxes kept, best first, at most `max_detections`.
 
     boxes [N, 4] xyxy and labels [N] must be sorted by falling score. A box is dropped when its IoU
@@ -42,7 +42,7 @@ def class_wise_nms(
     return kept[:max_detections]
 
 
-def best_of_each_class(labels: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+def best_of_each_class(labels: Int64[Ints, " n"], count: int) -> Bool[Bools, " n"]:
     """Return [N] bool: the first `count` of each label, for labels sorted by falling score."""
     if len(labels) <= count:
         return np.ones(len(labels), bool)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from edgessd._shapes import Float32, Floats, Int64, Ints
 
 
 class RawOutputs(NamedTuple):
     """Level `raw`, float32: logits [B, P, C + 1] (softmax, background first) or [B, P, C], offsets [B, P, 4]."""
 
-    logits: NDArray[np.float32]
-    offsets: NDArray[np.float32]
+    logits: Float32[Floats, "b p columns"]
+    offsets: Float32[Floats, "b p 4"]
 
 
 class DecodedOutputs(NamedTuple):
     """Level `decoded`, float32: scores [B, P, C] in 0..1, boxes [B, P, 4] xyxy in units of the input."""
 
-    scores: NDArray[np.float32]
-    boxes: NDArray[np.float32]
+    scores: Float32[Floats, "b p c"]
+    boxes: Float32[Floats, "b p 4"]
 
 
 class FinalOutputs(NamedTuple):
@@ -28,10 +27,10 @@ class FinalOutputs(NamedTuple):
     What stands behind the first `counts[b]` entries of picture b has no meaning.
     """
 
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    boxes: Float32[Floats, "b k 4"]
+    scores: Float32[Floats, "b k"]
+    labels: Int64[Ints, "b k"]
+    counts: Int64[Ints, " b"]
 
 
 Outputs = RawOutputs | DecodedOutputs | FinalOutputs

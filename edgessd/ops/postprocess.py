@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgessd._shapes import Float, Float32, Floats, Int64, Ints
 from edgessd.ops.boxes import decode
 from edgessd.ops.nms import best_of_each_class, class_wise_nms
 from edgessd.ops.outputs import FinalOutputs, Outputs, RawOutputs
@@ -24,9 +24,9 @@ from edgessd.spec import InputSpec, ModelSpec, PriorSpec, Thresholds
 class Found(NamedTuple):
     """Detections of one picture, best first: boxes [N, 4] xyxy source pixels, scores [N], labels [N]."""
 
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    boxes: Float32[Floats, "n 4"]
+    scores: Float32[Floats, " n"]
+    labels: Int64[Ints, " n"]
 
 
 def postprocess(
@@ -34,7 +34,7 @@ def postprocess(
     spec: ModelSpec,
     image_size: tuple[int, int],
     thresholds: Thresholds | None = None,
-    classes: NDArray[np.int64] | None = None,
+    classes: Int64[Ints, " wanted"] | None = None,
     *,
     picture: int = 0,
 ) -> Found:
@@ -61,7 +61,9 @@ def postprocess(
     return _finish(Found(boxes, score, label), spec.input, image_size, limits, limits.iou_threshold)
 
 
-def _best(found: Candidates, priors: PriorSpec, count: int) -> Candidates:
+def _best(
+    found: Candidates, priors: PriorSpec, count: int
+) -> tuple[Int64[Ints, " best"], Int64[Ints, " best"], Float32[Floats, " best"]]:
     """Leave out priors that take no part, sort by falling score, and keep the first `count` of each class."""
     prior, label, score = found
     if priors.exclude_boundary:
@@ -73,7 +75,7 @@ def _best(found: Candidates, priors: PriorSpec, count: int) -> Candidates:
 
 
 def _final(
-    outputs: FinalOutputs, picture: int, num_classes: int, limits: Thresholds, classes: NDArray[np.int64] | None
+    outputs: FinalOutputs, picture: int, num_classes: int, limits: Thresholds, classes: Int64[Ints, " wanted"] | None
 ) -> Found:
     """Select from final outputs; a graph's count and labels are not trusted. The order is by score here, too."""
     count = int(np.clip(outputs.counts[picture], 0, len(outputs.scores[picture])))
@@ -108,5 +110,5 @@ def _finish(
     return Found(boxes[kept], score[kept], label[kept])
 
 
-def _copy(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _copy(values: Float[Floats, "*axes"]) -> Float32[Floats, "*axes"]:
     return np.array(values, np.float32)

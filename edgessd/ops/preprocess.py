@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
+from edgessd._shapes import Bytes, Shaped, UInt8
 from edgessd.spec import InputSpec
 
 _INTERPOLATION = {
@@ -19,7 +20,7 @@ _INTERPOLATION = {
 }
 
 
-def preprocess(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[Any]:
+def preprocess(image: UInt8[Bytes, "h w 3"], spec: InputSpec) -> Shaped[NDArray[Any], "_ _ _"]:
     """Turn a picture [H, W, 3] uint8 BGR of any size into one input, `spec.tensor_shape`, of `spec.dtype`."""
     resized = resize(image, spec)
     table = value_table(spec)
@@ -34,7 +35,7 @@ def preprocess(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[Any]:
     return tensor
 
 
-def resize(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+def resize(image: UInt8[Bytes, "h w 3"], spec: InputSpec) -> UInt8[Bytes, "{spec.height} {spec.width} 3"]:
     """Bring a picture to [spec.height, spec.width, 3], by stretching or by letterbox."""
     width, height = content_size(spec, image.shape[1], image.shape[0])
     resized = image
@@ -63,7 +64,7 @@ def source_scale(spec: InputSpec, width: int, height: int) -> tuple[float, float
 
 
 @lru_cache(maxsize=16)
-def value_table(spec: InputSpec) -> NDArray[Any] | None:
+def value_table(spec: InputSpec) -> Shaped[NDArray[Any], "3 256"] | None:
     """Return [3, 256]: the input value of every pixel value, by channel in the tensor's order; None for "as it is".
 
     Everything that happens to a pixel after the resize is in this table, for float and integer

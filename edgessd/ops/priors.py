@@ -12,8 +12,8 @@ from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgessd._shapes import Bool, Bools, Float32, Floats
 from edgessd.errors import OptionError
 from edgessd.spec import PriorLevel, PriorSpec
 
@@ -34,7 +34,7 @@ CAFFE_STEPS = {300: (8, 16, 32, 64, 100, 300), 512: (8, 16, 32, 64, 128, 256, 51
 
 
 @lru_cache(maxsize=16)
-def prior_boxes(spec: PriorSpec) -> NDArray[np.float32]:
+def prior_boxes(spec: PriorSpec) -> Float32[Floats, "{spec.count} 4"]:
     """Return all priors, [P, 4] float32 (cx, cy, w, h) in units of the input; read-only and cached."""
     tables = []
     for level in spec.levels:
@@ -55,12 +55,12 @@ def prior_boxes(spec: PriorSpec) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=16)
-def inside_mask(spec: PriorSpec) -> NDArray[np.bool_]:
+def inside_mask(spec: PriorSpec) -> Bool[Bools, " {spec.count}"]:
     """Return [P] bool: which priors lie wholly inside the picture (before any clipping)."""
     table = prior_boxes(PriorSpec(levels=spec.levels)).astype(np.float64)
     margin = 1e-6
     low, high = table[:, :2] - table[:, 2:] / 2, table[:, :2] + table[:, 2:] / 2
-    mask: NDArray[np.bool_] = np.logical_and((low >= -margin).all(axis=1), (high <= 1 + margin).all(axis=1))
+    mask: Bools = np.logical_and((low >= -margin).all(axis=1), (high <= 1 + margin).all(axis=1))
     mask.setflags(write=False)
     return mask
 

@@ -11,28 +11,29 @@ import math
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgessd._shapes import Float32, Floats, Int64, Ints
 from edgessd.ops.exp import exp
 
-Floats = NDArray[np.float32]
-Candidates = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
+Candidates = tuple[Int64[Ints, " found"], Int64[Ints, " found"], Float32[Floats, " found"]]
 
 
-def sigmoid(x: Floats) -> Floats:
+def sigmoid(x: Float32[Floats, "*axes"]) -> Float32[Floats, "*axes"]:
     """1 / (1 + exp(-x)), float32; below -80 it stays at exp(-80), so that nothing overflows."""
     result: Floats = np.float32(1) / (np.float32(1) + exp(-np.maximum(x, np.float32(-80))))
     return result
 
 
-def softmax(x: Floats) -> Floats:
+def softmax(x: Float32[Floats, "*axes"]) -> Float32[Floats, "*axes"]:
     """Softmax over the last axis, float32."""
     powers = exp(x - x.max(axis=-1, keepdims=True))
     result: Floats = powers / powers.sum(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
     return result
 
 
-def class_scores(logits: Floats, scores: Literal["softmax", "sigmoid"]) -> Floats:
+def class_scores(
+    logits: Float32[Floats, "*axes columns"], scores: Literal["softmax", "sigmoid"]
+) -> Float32[Floats, "*axes classes"]:
     """Logits [..., C + 1] (softmax, background first) or [..., C] (sigmoid) -> scores [..., C]."""
     return softmax(logits)[..., 1:] if scores == "softmax" else sigmoid(logits)
 
@@ -50,10 +51,10 @@ def lowest_logit(threshold: float) -> np.float32:
 
 
 def candidates(
-    logits: Floats,
+    logits: Float32[Floats, "p columns"],
     scores: Literal["softmax", "sigmoid"],
     threshold: float,
-    classes: NDArray[np.int64] | None = None,
+    classes: Int64[Ints, " wanted"] | None = None,
 ) -> Candidates:
     """Return (prior index, label, score) of all pairs with score > threshold, in the order of priors.
 
@@ -65,7 +66,9 @@ def candidates(
     return _softmax_candidates(logits, threshold, classes)
 
 
-def score_candidates(scores: Floats, threshold: float, classes: NDArray[np.int64] | None = None) -> Candidates:
+def score_candidates(
+    scores: Float32[Floats, "p classes"], threshold: float, classes: Int64[Ints, " wanted"] | None = None
+) -> Candidates:
     """Return (prior index, label, score) as `candidates` does, of scores [P, C] that are computed already."""
     columns = scores if classes is None else scores[:, classes]
     flat = np.ascontiguousarray(columns, np.float32).reshape(-1)
@@ -75,7 +78,9 @@ def score_candidates(scores: Floats, threshold: float, classes: NDArray[np.int64
     return prior, label if classes is None else classes[label], flat[found]
 
 
-def _sigmoid_candidates(logits: Floats, threshold: float, classes: NDArray[np.int64] | None) -> Candidates:
+def _sigmoid_candidates(
+    logits: Float32[Floats, "p columns"], threshold: float, classes: Int64[Ints, " wanted"] | None
+) -> Candidates:
     columns = logits if classes is None else logits[:, classes]
     flat = np.ascontiguousarray(columns).reshape(-1)
     found = np.flatnonzero(flat > lowest_logit(threshold))
@@ -85,7 +90,9 @@ def _sigmoid_candidates(logits: Floats, threshold: float, classes: NDArray[np.in
     return prior, label if classes is None else classes[label], scores[above]
 
 
-def _softmax_candidates(logits: Floats, threshold: float, classes: NDArray[np.int64] | None) -> Candidates:
+def _softmax_candidates(
+    logits: Float32[Floats, "p columns"], threshold: float, classes: Int64[Ints, " wanted"] | None
+) -> Candidates:
     # score > t means background < 1 - t, so logit > background logit + log(t / (1 - t)).
     foreground = logits[:, 1:] if classes is None else logits[:, 1 + classes]
     bound = logits[:, 0] + lowest_logit(threshold)

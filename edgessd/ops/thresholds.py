@@ -10,11 +10,11 @@ from edgessd.errors import OptionError
 from edgessd.spec import ModelSpec, Thresholds
 
 
-def changed(spec: ModelSpec, base: Thresholds, **given: float | None) -> Thresholds:
+def changed(spec: ModelSpec, base: Thresholds, **given: Any) -> Thresholds:
     """Return `base` with what is given instead, by the names of its fields; None is nothing given.
 
-    numpy's scalars are taken. Raises OptionError for a value out of range, and for one that a file of level `nms`
-    cannot follow any more.
+    Numbers may be numpy's scalars. Raises OptionError for what is none or out of range, and for what a file of level
+    `nms` cannot follow any more.
     """
     values = {**msgspec.structs.asdict(base), **{k: _plain(v) for k, v in given.items() if v is not None}}
     try:

@@ -51,7 +51,7 @@ def _load(path: Path, name: str) -> dict[str, Any]:
         raise OptionError(f"{name}: larger than 1 MiB: this is no file of options")
     try:
         return tomllib.loads(decode(data))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no text, or a number of thousands of digits
         raise OptionError(f"{name}: no TOML: {printable(error)}") from None
 
 

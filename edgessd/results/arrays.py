@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgessd._shapes import Float32, Float64, Floats
 from edgessd.errors import InputError
 
 
@@ -45,7 +46,7 @@ def rows(place: Any) -> NDArray[Any]:
     return array if array.size or array.dtype == bool else array.astype(np.int64)
 
 
-def shortest(values: NDArray[np.float32]) -> NDArray[np.float64]:
+def shortest(values: Float32[Floats, "*axes"]) -> Float64[NDArray[np.float64], "*axes"]:
     """Return float32 as the float64 with the fewest digits that becomes the same float32 again."""
     short: NDArray[np.float64] = values.astype("U32").astype(np.float64)
     return np.where(short.astype(np.float32) == values, short, values.astype(np.float64))

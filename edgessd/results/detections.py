@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex,
 import numpy as np
 from numpy.typing import NDArray
 
+from edgessd._shapes import Float32, Float64, Floats, Int64, Ints
 from edgessd.classes.class_map import ClassMap, class_labels
 from edgessd.classes.coco import default_category_ids
 from edgessd.errors import InputError, OptionError, missing_extra, printable
@@ -48,9 +49,9 @@ class Detections:
     ...     print(f"{found.name} {found.score:.2f} {found.box}")
     """
 
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    boxes: Float32[Floats, "n 4"]
+    scores: Float32[Floats, " n"]
+    labels: Int64[Ints, " n"]
     classes: tuple[str, ...]
     image_size: tuple[int, int]
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -82,7 +83,7 @@ class Detections:
         return tuple(self.classes[label] for label in self.labels)
 
     @property
-    def area(self) -> NDArray[np.float64]:
+    def area(self) -> Float64[NDArray[np.float64], " n"]:
         """[N] area of each box in square pixels, 0 of an inverted one."""
         sides = np.maximum(self.boxes[:, 2:].astype(np.float64) - self.boxes[:, :2], 0)
         area: NDArray[np.float64] = sides[:, 0] * sides[:, 1]

@@ -9,21 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgessd._shapes import Bool, Float, Int64
+
 BACKGROUND = -1
 IGNORED = -2
 
 
 @torch.no_grad()
 def match(
-    priors: Tensor,
-    boxes: Tensor,
-    valid: Tensor,
+    priors: Float[Tensor, "p 4"],
+    boxes: Float[Tensor, "b g 4"],
+    valid: Bool[Tensor, "b g"],
     iou_threshold: float | None = 0.5,
     *,
-    ignore: Tensor | None = None,
-    crowd: Tensor | None = None,
-    active: Tensor | None = None,
-) -> Tensor:
+    ignore: Bool[Tensor, "b g"] | None = None,
+    crowd: Bool[Tensor, "b g"] | None = None,
+    active: Bool[Tensor, " p"] | None = None,
+) -> Int64[Tensor, "b p"]:
     """Return [B, P] int64: the object that each prior answers for, or BACKGROUND, or IGNORED.
 
     priors: [P, 4] (cx, cy, w, h). boxes: [B, G, 4] xyxy in the same units, padded to G; valid: [B, G] bool.
@@ -60,7 +62,12 @@ def match(
 
 
 def _assign(
-    matched: Tensor, priors: Tensor, columns: Tensor | None, boxes: Tensor, chosen: Tensor, threshold: float | None
+    matched: Int64[Tensor, "b p"],
+    priors: Float[Tensor, "active 4"],
+    columns: Int64[Tensor, " active"] | None,
+    boxes: Float[Tensor, "b g 4"],
+    chosen: Bool[Tensor, "b g"],
+    threshold: float | None,
 ) -> None:
     image, slot = chosen.nonzero(as_tuple=True)
     if not len(image):
@@ -83,7 +90,7 @@ def _assign(
     flat[target[chosen]] = slot[reached][chosen]
 
 
-def _first_of_each(values: Tensor, order: Tensor) -> Tensor:
+def _first_of_each(values: Int64[Tensor, " n"], order: Int64[Tensor, " n"]) -> Int64[Tensor, " different"]:
     """Positions of the different numbers in `values` [N]: of each the one that `order` names first."""
     order = order[values[order].argsort(stable=True)]
     ordered = values[order]
@@ -92,7 +99,9 @@ def _first_of_each(values: Tensor, order: Tensor) -> Tensor:
     return order[new]
 
 
-def _reaching(overlaps: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def _reaching(
+    overlaps: Float[Tensor, "n p"], threshold: float
+) -> tuple[Int64[Tensor, " pairs"], Int64[Tensor, " pairs"]]:
     """Rows and columns of the pairs with at least that overlap, in their order."""
     reached = overlaps >= threshold
     if not _plain_cpu(overlaps):
@@ -102,7 +111,7 @@ def _reaching(overlaps: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     return places // overlaps.shape[1], places % overlaps.shape[1]
 
 
-def _best(overlaps: Tensor) -> tuple[Tensor, Tensor]:
+def _best(overlaps: Float[Tensor, "n p"]) -> tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]:
     """Largest overlap of each row and its (first) column."""
     if not _plain_cpu(overlaps):
         value, column = overlaps.max(dim=1)
@@ -116,11 +125,11 @@ def _plain_cpu(values: Tensor) -> bool:
 
 
 def _mark_ignored(
-    matched: Tensor,
-    priors: Tensor,
-    columns: Tensor | None,
-    boxes: Tensor,
-    chosen: Tensor,
+    matched: Int64[Tensor, "b p"],
+    priors: Float[Tensor, "active 4"],
+    columns: Int64[Tensor, " active"] | None,
+    boxes: Float[Tensor, "b g 4"],
+    chosen: Bool[Tensor, "b g"],
     threshold: float | None,
     *,
     of_prior: bool,
@@ -137,7 +146,9 @@ def _mark_ignored(
 _BLOCK = 1024
 
 
-def _overlaps(boxes: Tensor, priors: Tensor, *, of_prior: bool = False) -> Tensor:
+def _overlaps(
+    boxes: Float[Tensor, "n 4"], priors: Float[Tensor, "p 4"], *, of_prior: bool = False
+) -> Float[Tensor, "n p"]:
     """[N, P]: IoU, in the order of operations of torchvision's `box_iou`; or the share of the prior inside the box."""
     # One contiguous row for each coordinate: columns of a [P, 4] table are three times slower to read.
     low = (priors[:, :2] - 0.5 * priors[:, 2:]).T.contiguous()

@@ -216,6 +216,25 @@ def test_picture_size_is_what_load_image_gives(data: st.DataObject, tmp_path_fac
     assert picture_size(path) == (width, height)
 
 
+ALL = {
+    **{suffix: encoded(suffix) for suffix in (".jpg", ".png", ".webp", ".bmp", ".tiff", ".jp2", ".ppm", ".pam")},
+    **({".avif": encoded(".avif")} if READS_AVIF else {}),
+    "big": b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0\x02" + bytes(7) + b"\0\1\4\0\1" + bytes(7) + b"\x1e" + bytes(30),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_bytes_have_a_header_or_none(data: st.DataObject) -> None:
+    changed = bytearray(ALL[data.draw(st.sampled_from([*ALL]))])
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, min(len(changed), 700) - 1))
+        new = data.draw(st.sampled_from([b"\0", b"\xff", b"\xff" * 4, b"\xff" * 8, b"\x80", b"\1"]))
+        changed[place : place + len(new)] = new
+    header = read_header(bytes(changed[: data.draw(st.integers(0, len(changed)))]))
+    assert header is None or (1 <= header.orientation <= 8 and header.room >= 0)
+
+
 def test_a_header_that_lies_is_found_out() -> None:
     data = bytearray(encoded(".jp2"))
     box = data.index(b"ihdr") + 4

@@ -35,6 +35,7 @@ BAD = {
     "too large": ("clip_before = 61", "clip_before: expected `float` <= 60"),
     "not a number": ("cooldown = nan", "cooldown: expected a finite number, got nan"),
     "beyond 64 bits": ("every = 9999999999999999999", "every: 9999999999999999999 is beyond 64 bits"),
+    "thousands of digits": ("every = " + "9" * 5000, "no TOML: "),
     "a NUL": ('clips = "a\\u0000b"', "clips: a text with a NUL in it"),
     "a NUL in a list": ('classes = ["\\u0000"]', "classes: a text with a NUL in it"),
     "infinite": ("max_fps = inf", "max_fps: expected a finite number, got inf"),

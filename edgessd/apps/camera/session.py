@@ -210,7 +210,7 @@ class Session:
             settings = self.settings
             for path in (settings.output, settings.json_file, settings.csv_file):
                 if path is not None and str(path) != "-" and Path(path).exists():
-                    print(f"wrote {path}")
+                    print(f"wrote {printable(path)}")
         if self.problem is not None:
             raise self.problem
         if not self.recorder.frames and not self.stop.is_set():

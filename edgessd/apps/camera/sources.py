@@ -59,7 +59,7 @@ def _open(source: str, timeout: float, size: Size | None) -> FrameSource:
         return open_pipeline(source, size)
     if url_scheme(source) is not None and not (url_scheme(source) in ("http", "https") and is_video(source)):
         return open_stream(source, timeout, size)
-    if _names_pictures(source) and not is_video(source):
+    if not is_video(source) and (_names_pictures(source) or Path(source).is_file()):
         return PictureSource(source, size)
     return FileSource(VideoFile(source, timeout=timeout), size)
 

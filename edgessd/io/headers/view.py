@@ -42,7 +42,9 @@ class View:
         self.size = file.seek(0, 2)
 
     def up_to(self, start: int, count: int) -> bytes:
-        """Return at most `count` bytes from `start`, fewer at the end."""
+        """Return at most `count` bytes from `start`, fewer at the end, none behind it."""
+        if start >= self.size or count <= 0:
+            return b""
         self._file.seek(start)
         return self._file.read(count)
 

@@ -17,7 +17,7 @@ from edgessd.errors import InputError
 from edgessd.io.address import Address, url_scheme
 from edgessd.io.video.mp4 import read_mp4
 from edgessd.io.video.orient import turned, turned_aspect, turned_size
-from edgessd.io.video.types import Image, VideoInfo, resized, square_size, usable_fps
+from edgessd.io.video.types import Image, VideoInfo, check_size, resized, square_size, usable_fps
 
 # One codec for each container, all of which OpenCV's wheels can write and read without a word on stderr.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
@@ -75,6 +75,7 @@ class OpenCvDecoder:
         size = (round(width), round(height))
         if self._mp4 is not None:
             size, aspect = turned_size(size, self._mp4.matrix), turned_aspect(aspect, self._mp4.matrix)
+        check_size(size)
         known = 0 < count < 1e9 and rate > 0
         sensible = usable_fps(rate) == rate
         self.info = VideoInfo(

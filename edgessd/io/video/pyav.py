@@ -14,7 +14,7 @@ import numpy as np
 from edgessd._cv2 import cv2
 from edgessd.errors import InputError, printable
 from edgessd.io.video.orient import UPRIGHT, Matrix, display_matrix, turned, turned_aspect, turned_size
-from edgessd.io.video.types import Image, VideoInfo, resized, square_size, usable_fps
+from edgessd.io.video.types import Image, VideoInfo, check_size, resized, square_size, usable_fps
 
 _TICKS = 90_000  # of our stamps, a second
 
@@ -73,6 +73,10 @@ class PyAvDecoder:
         except StopIteration:
             self._container.close()
             raise InputError("there is no video in it") from None
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise InputError("its codec is unknown")
+        check_size((self._stream.codec_context.width, self._stream.codec_context.height))
         self._stream.thread_type = "SLICE" if live else "AUTO"
         self._first: Any = None
         self._packets = self._damaged = 0
@@ -92,12 +96,12 @@ class PyAvDecoder:
         if self._first is not None:
             self._matrix = _matrix(self._first)
         raw = self._container.format.name in _RAW
-        promised, aspect = self._promised(), stream.sample_aspect_ratio or codec.sample_aspect_ratio or Fraction(1)
+        aspect = stream.sample_aspect_ratio or codec.sample_aspect_ratio or Fraction(1)
         return VideoInfo(
             size=turned_size((codec.width, codec.height), self._matrix),
             fps=usable_fps((stream.guessed_rate if raw else stream.average_rate) or stream.guessed_rate),
             frame_count=None if self._live else self._count(),
-            duration=None if self._live or promised is None else float(promised),
+            duration=None if self._live else self._duration(),
             pixel_aspect=turned_aspect(aspect if aspect > 0 else Fraction(1), self._matrix),
         )
 
@@ -107,6 +111,10 @@ class PyAvDecoder:
         if self._container.format.name.startswith("mov") and stream.duration and stream.average_rate:
             count = round(stream.duration * stream.time_base * stream.average_rate)
         return count if count else None
+
+    def _duration(self) -> float | None:
+        promised, start = self._promised(), self._stream.start_time
+        return None if promised is None else float(promised - (start or 0) * (self._stream.time_base or 0))
 
     def _promised(self) -> Fraction | None:
         """Seconds, from the beginning of the container's clock to the announced end; None without a promise."""
@@ -231,6 +239,7 @@ class PyAvEncoder:
         context.time_base = Fraction(1, _TICKS)
         context.gop_size = max(1, round(2 * self._fps))
         context.sample_aspect_ratio = self._aspect
+        context.colorspace = 6  # BT.601, as pixels are converted; players take large videos for BT.709 otherwise
 
     def write(self, image: Image, time: float) -> None:
         """Add a frame."""

@@ -20,6 +20,7 @@ SUFFIXES = frozenset((*_CONTAINERS, *_STREAMED, ".y4m", ".ivf"))
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "srt", "mms")
 _PHOTO_NAMES = (".jpg", ".jpeg", ".jpe", ".jfif")
 _HEAD = 4096
+_PACKETS = 5  # that a transport stream is known by
 
 _MAGIC = (
     b"\x1aE\xdf\xa3",  # Matroska, WebM
@@ -31,6 +32,7 @@ _MAGIC = (
     b"\0\0\x01\xb0",  # MPEG-4 video
     b"YUV4MPEG2",
     b"DKIF",
+    b"\x06\x0e\x2b\x34",  # MXF
 )
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heim", b"heis")
 # Annex B: a start code, then the parameter sets or the delimiter that H.264 and H.265 begin with.
@@ -80,8 +82,10 @@ def is_video_data(head: bytes) -> bool:
         return head[8:12] == b"AVI "
     if head.startswith(_MAGIC) or _ANNEX_B.match(head) is not None:
         return True
-    # MPEG transport streams: packets of 188 bytes, on camcorders' disks with four bytes of time before each.
-    return any(head[first : first + 4 * step : step] == b"G" * 4 for first, step in ((0, 188), (4, 192), (0, 204)))
+    # MPEG transport streams: packets of 188 bytes, on camcorders' disks with four bytes of time before each; a
+    # recording may begin within one.
+    places = ((first, step) for step in (188, 192, 204) for first in range(step))
+    return any(head[first : first + _PACKETS * step : step] == b"G" * _PACKETS for first, step in places)
 
 
 def _several(path: Path) -> bool:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgessd._cv2 import cv2
+from edgessd.errors import InputError
+from edgessd.io.images import max_pixels
 
 Image = NDArray[np.uint8]
 
@@ -76,6 +78,13 @@ def usable_fps(fps: float | Fraction | None) -> float:
     """Return `fps` when it is a sensible frame rate, else 25."""
     rate = float(fps or 0)
     return rate if math.isfinite(rate) and _SENSIBLE[0] <= rate <= _SENSIBLE[1] else DEFAULT_FPS
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Raise InputError for a video whose frames have more pixels than pictures may have."""
+    limit = max_pixels()
+    if size[0] * size[1] > limit:
+        raise InputError(f"{size[0]} x {size[1]} pixels is more than the limit of {limit} of EDGESSD_MAX_PIXELS")
 
 
 def square_size(size: tuple[int, int], pixel_aspect: Fraction) -> tuple[int, int]:

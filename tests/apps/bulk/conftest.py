@@ -25,7 +25,7 @@ def here():
     """Ray on this machine, started once for all tests of this folder that need it."""
     from edgessd.apps.bulk import on_ray
 
-    with on_ray._quiet(), on_ray._no_stderr():
+    with on_ray._quiet():
         on_ray.ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
     yield
     with on_ray._quiet():

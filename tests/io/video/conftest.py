@@ -39,12 +39,15 @@ def make_clip() -> Callable[..., Path]:
         aspect: Fraction | None = None,
         matrix: Sequence[int] | int | None = None,
         options: dict[str, str] | None = None,
+        gop: int | None = None,
     ) -> Path:
         with av.open(str(path), "w", options=options or {}) as container:
             stream = container.add_stream(codec, rate=rate, options=QUIET.get(codec, {}))
             stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
             if base is not None:
                 stream.codec_context.time_base = base
+            if gop is not None:
+                stream.codec_context.gop_size = gop
             if aspect is not None:
                 stream.codec_context.sample_aspect_ratio = aspect
             if matrix is not None and not hasattr(stream, "set_display_matrix"):

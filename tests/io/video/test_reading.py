@@ -185,6 +185,31 @@ def test_frames_that_cannot_be_decoded(
     assert count == 40 - zeroed
 
 
+def test_recording_that_begins_between_two_key_frames_is_whole(
+    engine: str, tmp_path: Path, make_clip: Callable[..., Path]
+) -> None:
+    av = pytest.importorskip("av")
+    path = make_clip(tmp_path / "a.ts", [number / 10 for number in range(60)], gop=30)
+    with av.open(str(path)) as clip:
+        places = [packet.pos for packet in clip.demux(video=0) if packet.pos is not None]
+    (tmp_path / "b.ts").write_bytes(path.read_bytes()[places[5] :])
+    with VideoFile(tmp_path / "b.ts") as video:
+        assert [seconds for _, seconds in video] == pytest.approx([number / 10 for number in range(30)], abs=0.002)
+
+
+@pytest.mark.parametrize("limit", [64 * 48 - 1, 64 * 48])
+def test_frames_have_the_limit_of_pictures(
+    engine: str, tmp_path: Path, make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    path = make_clip(tmp_path / "a.mp4", TENTHS[:2])
+    monkeypatch.setenv("EDGESSD_MAX_PIXELS", str(limit))
+    if limit == 64 * 48:
+        VideoFile(path).close()
+        return
+    with pytest.raises(InputError, match=r"\(64 x 48 pixels is more than the limit of 3071"):
+        VideoFile(path)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "text"),
     [

@@ -66,6 +66,9 @@ def test_videos_are_known_by_their_content(
         ("a", b"\0\0\0\x20ftypheic" + bytes(40), False),
         ("a", b"\0\0\0\x20ftypisom" + bytes(40), True),
         ("a.txt", b"GGGG", False),
+        ("a", b"\0" * 77 + (b"G" + bytes(187)) * 6, True),  # a transport stream that begins within a packet
+        ("a", (bytes(4) + b"G" + bytes(187)) * 6, True),
+        ("a", (b"G" + bytes(187)) * 3, False),
         ("a.gif", b"GIF89a" + bytes(7), False),
         ("a.gif", b"GIF89a", False),
         ("a.png", encoded(".png"), False),
