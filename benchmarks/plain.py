@@ -15,11 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import openvino
 
+from edgessd._onnxruntime import import_onnxruntime
+from edgessd._openvino import import_openvino
 from edgessd.apps.benchmark.tables import markdown_table
 
+onnxruntime, openvino = import_onnxruntime(), import_openvino()
 Run = Callable[[], Any]
 
 

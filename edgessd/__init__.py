@@ -12,7 +12,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edgessd._onnxruntime import silence
+
 __version__ = "0.1.0"
+
+silence()
 
 if TYPE_CHECKING:
     from edgessd.detector import Detector, detect

@@ -29,10 +29,11 @@ from edgessd.ops.thresholds import changed
 from edgessd.results import Detections
 from edgessd.runtimes import Runtime, load_runtime
 from edgessd.runtimes.cache import RuntimeCache
+from edgessd.runtimes.threads import default_threads
 from edgessd.spec import ModelSpec
 from edgessd.zoo import resolve_model
 
-__all__ = ["Detector", "Frame", "Runtime", "detect"]
+__all__ = ["Detector", "Frame", "Runtime", "default_threads", "detect"]
 
 MOST_PICTURES, MOST_BYTES = 8, 16 * 2**20
 """Limits of a batch that a list is cut into: so many pictures, and their input tensor of so many bytes."""

@@ -1,3 +1,4 @@
+import os
 import sys
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -10,6 +11,9 @@ from hypothesis import settings
 # Tests hold no times: on a busy machine any example may take long.
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
+
+# Some tests import onnxruntime before edgessd does, which switches its telemetry off.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # With the core install alone (make test-oldest) there is nothing here to test of the workshop beside it.
 if find_spec("torch") is None:

@@ -12,7 +12,6 @@ from edgessd.datasets.pictures import PictureIndex
 from edgessd.datasets.problems import Problem, report
 from edgessd.datasets.records import Object, Record, Records
 from edgessd.datasets.split import NoSplitError
-from edgessd.datasets.yaml import read_yaml
 from edgessd.errors import InputError, did_you_mean
 from edgessd.io.images import picture_size
 
@@ -43,7 +42,11 @@ def read_yolo(
     if file is None:
         raise InputError(f"{path} has no {' or '.join((*YAML_FILES[:1], *NAME_FILES[:1]))}: it must name the classes")
     root = file.parent
-    settings = read_yaml(file) if file.suffix in (".yaml", ".yml") else {}
+    settings: dict[str, object] = {}
+    if file.suffix in (".yaml", ".yml"):
+        from edgessd.datasets.yaml import read_yaml  # here, because every command would wait for PyYAML
+
+        settings = read_yaml(file)
     classes = _classes(file, settings)
     records: list[Record] = []
     pictures: dict[Path, None] = {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgessd._onnxruntime import import_onnxruntime
 from edgessd._openvino import import_openvino
 from edgessd.errors import ModelError
 from edgessd.io.files import scratch_folder
@@ -104,7 +105,8 @@ def _upstream(ops: list[_Op], targets: list[_Op]) -> set[int]:
 
 def _onnx(path: Path) -> list[_Op]:
     import onnx
-    import onnxruntime
+
+    onnxruntime = import_onnxruntime()
 
     with scratch_folder() as folder:
         optimized = folder / "optimized.onnx"

@@ -14,6 +14,7 @@ from edgessd._memory import kept
 from edgessd.errors import OptionError, SpecError
 from edgessd.ops.outputs import RawOutputs
 from edgessd.runtimes.base import Runtime
+from edgessd.runtimes.threads import default_threads
 from edgessd.spec import ModelSpec
 
 
@@ -22,7 +23,7 @@ class TorchRuntime(Runtime):
 
     model: a network, which is moved to the device, and its spec; `quantization.runtime` loads them from a checkpoint.
     device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a GPU where there is one.
-    threads: of torch's operators, for the whole process; None leaves torch's setting as it is.
+    threads: of torch's operators, for the whole process; None lowers torch's setting to `default_threads`.
     half: compute in float16; outputs are float32 all the same.
 
     On a processor with glibc the process keeps the memory of the network's maps until `close`: clearing it anew for
@@ -43,9 +44,11 @@ class TorchRuntime(Runtime):
         threads: int | None = None,
         half: bool = False,
     ) -> None:
-        if threads is not None:
-            if threads < 1:
-                raise OptionError(f"threads must be at least 1, not {threads}")
+        if threads is not None and threads < 1:
+            raise OptionError(f"threads must be at least 1, not {threads}")
+        now = torch.get_num_threads()
+        threads = threads or min(now, default_threads() or now)
+        if threads != now:
             torch.set_num_threads(threads)
         self.device = _device(device)
         network, self.spec = model

@@ -6,7 +6,7 @@ from edgessd.options.declare import Option
 
 MODEL = Option("A bundled model's name or a model file.", short="m", metavar="MODEL", file="there")
 RUNTIME = Option("onnx, litert, openvino or torch; default: the one for the file.", metavar="RUNTIME")
-THREADS = Option("Threads of the engine; default: the engine's own choice.")
+THREADS = Option("Threads of the engine; default: one for each core that may be used.")
 SPEC = Option("JSON description, for a model file that carries none.")
 LABELS = Option(
     "Class names for another tool's TFLite detector: a text file, one name a line, or coco90.", file="there"

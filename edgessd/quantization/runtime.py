@@ -29,6 +29,7 @@ def load_network(path: str | os.PathLike[str]) -> tuple[Any, ModelSpec]:
 
 def load(path: Path, options: LoadOptions) -> TorchRuntime:
     """Load a checkpoint for `load_runtime`; its one provider is a device: `cpu`, `cuda`, `mps`, `cuda-fp16`."""
+    TorchRuntime.check_process()  # building the network computes as well
     if options.spec is not None:
         raise OptionError("a checkpoint has its own spec: leave out --spec")
     providers = [options.providers] if isinstance(options.providers, str) else list(options.providers or ())

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edgessd._onnxruntime import import_onnxruntime
 from edgessd.spec import ModelSpec
 
 # QLinearConv, 64 channels of 255 times weights of 127, with the output's scale chosen so that the answer is 200.
@@ -36,8 +37,7 @@ def needs_exact(spec: ModelSpec, *, given: bool) -> bool:
 @cache
 def saturates() -> bool:
     """Run the probe, once in a process: a few milliseconds."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1

@@ -38,16 +38,21 @@ class Runtime(ABC):
     _lock: threading.Lock
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse an engine that cannot run in this process. Raises EngineError."""
-        if cls in _fork.lost:
-            raise EngineError(
-                "this engine ran before the process was forked, and its threads are missing here: load it first in "
-                "the child, or start the child with multiprocessing's method spawn"
-            )
+        """Raise EngineError for an engine that cannot run in this process."""
+        cls.check_process()
         runtime = super().__new__(cls)
         runtime._lock = threading.Lock()
         _fork.watch(runtime)
         return runtime
+
+    @classmethod
+    def check_process(cls) -> None:
+        """Raise EngineError where this engine ran before the process was forked, and cannot run in it."""
+        if cls in _fork.lost:
+            raise EngineError(
+                "this engine ran before the process was forked, and its threads are missing here: load the model in "
+                "the child only, or start the child with multiprocessing's method spawn"
+            )
 
     def run(self, batch: NDArray[Any]) -> Outputs:
         """Run a batch [B, *spec.input.tensor_shape] of spec.input.dtype; the kind of outputs is the spec's level.

@@ -19,6 +19,7 @@ from edgessd.model_file.readers.tflite import read_tflite
 from edgessd.model_file.tflite_contract import check_file, output_order
 from edgessd.ops.outputs import FinalOutputs, Outputs
 from edgessd.runtimes.base import LoadOptions, Runtime
+from edgessd.runtimes.threads import default_threads
 from edgessd.spec import ModelSpec
 
 # Where the interpreter comes from: today's package first, then what older installations have.
@@ -28,7 +29,7 @@ PACKAGES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorf
 class LiteRtRuntime(Runtime):
     """A TFLite file of any precision and level.
 
-    threads: of the interpreter; None is its default (one). A file that ends in the class-wise suppression gets one
+    threads: of the interpreter; None is `default_threads`. A file that ends in the class-wise suppression gets one
     where it has more classes than that: with N threads TensorFlow Lite never returns class N (tensorflow#56058).
     providers: `xnnpack` (the interpreter's own choice, also `cpu`), `reference` (its plain kernels, for comparison),
     or paths of delegate libraries, such as `libedgetpu.so.1`; several are applied in this order.
@@ -58,6 +59,7 @@ class LiteRtRuntime(Runtime):
         self.spec = spec or foreign_spec(path, facts, labels)
         check_file(facts, self.spec, path)
         module = _import()
+        threads = threads or default_threads()
         if threads is not None and _loses_a_class(facts.detection, threads):
             threads = 1
         self._interpreter = _interpreter(module, path, threads, providers)

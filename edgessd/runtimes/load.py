@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import SupportsIndex
 
 from edgessd.errors import OptionError, did_you_mean, missing_extra, printable
 from edgessd.model_file.foreign import Labels
@@ -32,16 +34,18 @@ def load_runtime(
 ) -> Runtime:
     """Load a model file into the runtime for its kind, which is read from its content, not from its name.
 
-    runtime: a key of `RUNTIMES`; None takes the usual one for the kind. threads: of the engine; None leaves
-    it to the engine. providers: what the engine runs on, see `OnnxRuntime`, `LiteRtRuntime` and
-    `OpenVinoRuntime`; a checkpoint takes one: `cpu`, `cuda`, `mps`, or `cuda-fp16` for half precision. spec: for
-    files that carry none. labels: class names for another tool's TFLite detector, see `LiteRtRuntime`.
+    runtime: a key of `RUNTIMES`; None takes the usual one for the kind. threads: of the engine; None is one for each
+    core that the process may use (`default_threads`). providers: what the engine runs on, see `OnnxRuntime`,
+    `LiteRtRuntime` and `OpenVinoRuntime`; a checkpoint takes one: `cpu`, `cuda`, `mps`, or `cuda-fp16` for half
+    precision. spec: for files that carry none. labels: class names for another tool's TFLite detector, see
+    `LiteRtRuntime`.
     Raises ModelError for a file that is no model, SpecError for one without a (valid) spec.
     """
     path = Path(path)
     if runtime is not None and runtime not in RUNTIMES:
         known = ", ".join(RUNTIMES)
         raise OptionError(f"unknown runtime {printable(runtime)!r}{did_you_mean(runtime, RUNTIMES)}: use {known}")
+    threads = _whole(threads)
     if threads is not None and threads < 1:
         raise OptionError(f"threads must be at least 1, not {threads}")
     if spec is not None and labels is not None:
@@ -59,6 +63,13 @@ def load_runtime(
             "this one needs none, or a whole spec"
         )
     return _loader(chosen)(path, LoadOptions(spec=spec, threads=threads, providers=providers, labels=labels))
+
+
+def _whole(threads: SupportsIndex | None) -> int | None:
+    try:
+        return None if threads is None else operator.index(threads)
+    except TypeError:
+        raise OptionError(f"threads must be a whole number, not {printable(threads, 40)}") from None
 
 
 def _loader(runtime: str) -> Callable[[Path, LoadOptions], Runtime]:

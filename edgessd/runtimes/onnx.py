@@ -8,13 +8,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgessd.errors import DependencyError, ModelError, OptionError, printable
+from edgessd._onnxruntime import import_onnxruntime
+from edgessd.errors import ModelError, OptionError, printable
 from edgessd.model_file.contract import check_batch, check_input, check_names, check_outputs, to_outputs
 from edgessd.model_file.readers.facts import FileFacts
 from edgessd.model_file.readers.onnx import read_onnx
 from edgessd.ops.outputs import Outputs
 from edgessd.runtimes._saturation import needs_exact
 from edgessd.runtimes.base import LoadOptions, Runtime
+from edgessd.runtimes.threads import default_threads
 from edgessd.spec import ModelSpec
 
 # Short names, in the order of preference. TensorRT is taken only when it is asked for: it builds
@@ -33,7 +35,7 @@ TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 class OnnxRuntime(Runtime):
     """An ONNX file of any precision and level in onnxruntime. Several threads may call `run` at once.
 
-    threads: intra-op threads; None is onnxruntime's default (the physical cores).
+    threads: intra-op threads; None is `default_threads`.
     providers: names such as `cuda` or `cpu`, tried in this order; None takes the best present.
     allow_spinning: whether idle threads wait busily: a little faster, and a core warmer.
     spec: for a file that carries none. facts: of the file, where it was read already.
@@ -51,14 +53,10 @@ class OnnxRuntime(Runtime):
         providers: str | Sequence[str] | None = None,
         allow_spinning: bool = True,
     ) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise DependencyError(f"onnxruntime cannot be imported ({error}): pip install onnxruntime") from None
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or default_threads() or 0
         if not allow_spinning:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         chosen = choose_providers(providers, onnxruntime.get_available_providers())
@@ -109,10 +107,8 @@ def load(path: Path, options: LoadOptions) -> Runtime:
 
 
 def _open(path: str | Path, options: Any, providers: list[str]) -> Any:
-    import onnxruntime
-
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        return import_onnxruntime().InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime raises a dozen types of its own, all of them plain Exceptions
         raise ModelError(f"{printable(path)} cannot be loaded by onnxruntime: {_first_line(error)}") from None
 

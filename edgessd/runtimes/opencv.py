@@ -14,6 +14,7 @@ from edgessd.model_file.contract import check_batch, check_input, check_names, c
 from edgessd.model_file.readers.facts import FileFacts
 from edgessd.ops.outputs import Outputs
 from edgessd.runtimes.base import Runtime
+from edgessd.runtimes.threads import default_threads
 from edgessd.spec import ModelSpec
 
 
@@ -21,7 +22,7 @@ class OpenCvRuntime(Runtime):
     """An ONNX file with a fixed batch of one, in `cv2.dnn`.
 
     facts: of the file. spec: instead of the one inside. threads: OpenCV has them for the whole process, so that the
-    last one to say a number is heard; None leaves them.
+    last one to say a number is heard; None lowers them to `default_threads`.
     """
 
     fixed_batch = 1
@@ -35,8 +36,8 @@ class OpenCvRuntime(Runtime):
         check_names(self.spec, list(shapes), path)
         check_outputs(self.spec, [shapes[name] for name in self.spec.output.names], path)
         self.name = f"opencv {cv2.__version__} (cpu)"
-        if threads is not None:
-            cv2.setNumThreads(threads)
+        threads = threads or min(cv2.getNumThreads(), default_threads() or cv2.getNumThreads())
+        cv2.setNumThreads(threads)
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:

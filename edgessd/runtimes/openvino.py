@@ -18,13 +18,14 @@ from edgessd.model_file.readers.openvino import read_openvino, weights_path
 from edgessd.ops.outputs import Outputs
 from edgessd.runtimes._saturation import needs_exact
 from edgessd.runtimes.base import LoadOptions, Runtime
+from edgessd.runtimes.threads import default_threads
 from edgessd.spec import ModelSpec
 
 
 class OpenVinoRuntime(Runtime):
     """An OpenVINO file (.xml with its .bin beside it), or an ONNX file, of any precision and level.
 
-    threads: of the processor; None is OpenVINO's default. providers: devices such as `cpu`, `gpu` or `npu`;
+    threads: of the processor; None is `default_threads`. providers: devices such as `cpu`, `gpu` or `npu`;
     None is the processor; of several, OpenVINO takes the best that works. spec: for a file that carries none.
 
     Float networks are computed in float32. (By default OpenVINO takes bfloat16 on processors that have it,
@@ -53,7 +54,7 @@ class OpenVinoRuntime(Runtime):
             options["INFERENCE_PRECISION_HINT"] = "f32"
         if device == "CPU" and needs_exact(self.spec, given=spec is not None):
             options["LP_TRANSFORMS_MODE"] = "NO"  # computes what the integers stand for, in float32
-        if threads is not None and device == "CPU":
+        if device == "CPU" and (threads := threads or default_threads()) is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
             self._model = core.compile_model(str(path), device, options)

@@ -15,7 +15,7 @@ from edgessd.apps.bulk.rows import Row, found_row, write_rows
 from edgessd.apps.bulk.storage import Storage
 from edgessd.apps.bulk.trail import DEATHS, Trail
 from edgessd.detector import Detector
-from edgessd.errors import EdgeSSDError, InputError, printable
+from edgessd.errors import InputError, printable
 from edgessd.io.address import shown_source
 from edgessd.io.files import scratch_folder, write_part
 from edgessd.io.images import decode_image
@@ -47,7 +47,7 @@ class Worker:
     def detect_block(self, number: int, first: int, pictures: Sequence[Picture]) -> Done:
         """Detect in the pictures of a block and write its file. A picture that cannot be used is a row with its error.
 
-        Raises InputError only where the file cannot be written.
+        Raises InputError where the file cannot be written, EngineError where the engine fails.
         """
         begun = time.time()
         trail = Trail(self.storage, number) if self._after_death else None
@@ -72,7 +72,7 @@ class Worker:
             image = decode_image(picture.data, name=shown_source(picture.path))
             read = (time.perf_counter() - started) * 1e3 + picture.milliseconds
             found = self.detector(image)
-        except EdgeSSDError as error:
+        except InputError as error:  # of the picture; where the engine fails the block does
             return Row(index, path, error=str(error))
         row = found_row(index, path, found)
         assert row.milliseconds is not None

@@ -239,6 +239,7 @@ class PyAvEncoder:
         context.time_base = Fraction(1, _TICKS)
         context.gop_size = max(1, round(2 * self._fps))
         context.sample_aspect_ratio = self._aspect
+        context.colorspace = 6  # BT.601, as pixels are converted; players take large videos for BT.709 otherwise
 
     def write(self, image: Image, time: float) -> None:
         """Add a frame."""

@@ -89,6 +89,16 @@ def test_aspect_is_kept(engine: str, tmp_path: Path, suffix: str) -> None:
     assert float(width * aspect / height) == pytest.approx(64 * 64 / 45 / 48, rel=0.02)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_colours_are_kept(engine: str, tmp_path: Path, suffix: str) -> None:
+    colour = np.array((30, 60, 200), np.uint8)
+    with VideoWriter(tmp_path / f"a{suffix}", fps=10, size=(64, 48)) as video:
+        for _ in range(2):
+            video.write(np.broadcast_to(colour, (48, 64, 3)).copy())
+    with VideoFile(tmp_path / f"a{suffix}") as video:
+        assert np.abs(next(iter(video)).image[20, 30].astype(int) - colour).max() <= 8
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_odd_sides_lose_less_than_a_pixel(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("av")
@@ -103,7 +113,7 @@ def test_what_browsers_play(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4")
     with av.open(str(tmp_path / "a.mp4")) as clip:
         codec = clip.streams.video[0].codec_context
-        assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
+        assert (codec.name, codec.pix_fmt, int(codec.colorspace)) == ("h264", "yuv420p", 6)
         assert clip.streams.video[0].frames == 20 and clip.duration == 800_000
     data = (tmp_path / "a.mp4").read_bytes()
     assert b"moof" not in data[:200]

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgessd._onnxruntime import import_onnxruntime
 from edgessd.classes.coco import COCO_CLASSES
-from edgessd.detector import Runtime
-from edgessd.errors import DependencyError, ModelError, OptionError, printable
+from edgessd.detector import Runtime, default_threads
+from edgessd.errors import ModelError, OptionError, printable
 from edgessd.ops.outputs import DecodedOutputs
 from edgessd.ops.priors import explicit_priors
 from edgessd.spec import InputSpec, ModelSpec, OutputSpec, Thresholds
@@ -31,16 +32,13 @@ class YoloxRuntime(Runtime):
     thread_safe = True
 
     def __init__(self, path: str | Path, provider: str = "cpu", threads: int | None = None) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise DependencyError(f"onnxruntime cannot be imported ({error}): pip install onnxruntime") from None
+        onnxruntime = import_onnxruntime()
         wanted = PROVIDERS.get(provider, provider)
         if wanted not in onnxruntime.get_available_providers():
             raise OptionError(f"provider {provider!r} is not in this onnxruntime")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads or default_threads() or 0
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=list(dict.fromkeys([wanted, PROVIDERS["cpu"]]))
