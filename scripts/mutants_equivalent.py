@@ -49,6 +49,9 @@ EQUIVALENT: dict[str, str] = {
         "there is one at least"
     ),
     "evaluation/errors: wrong / np.maximum(ends, 1),: 1 -> 0": "where there is a count, it is 1 at least",
+    "evaluation/confusion: ignored = flat.ignored if len(flat.ignored) else np.zeros(1, bool): 1 -> 2": (
+        "one place for no object (-1), or two alike"
+    ),
     "evaluation/voc: edges = np.searchsorted(flat.label[order], np.arange(flat.num_classes + 1)): 1 -> 2": (
         "one more edge, which nobody asks for"
     ),

@@ -282,3 +282,10 @@ def test_plain_values_of_a_group_have_four_digits(build):
 def test_without_a_wrong_detection_there_is_no_curve_of_them(build):
     curve = evaluate(*build([([(0, BOX)], [(0, BOX, 0.9)])]), "voc").groups[0]
     assert curve.wrong_counts.tolist() == [] and curve.wrong.shape == (4, 0)
+
+
+def test_confusion_without_detections_or_objects(build):
+    assert evaluate(*build([([(0, BOX)], [])]), "voc").confusion.tolist() == [
+        [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]
+    ]  # fmt: skip
+    assert not evaluate(*build([([], [(0, BOX, 0.9)])]), "voc").confusion.any()
