@@ -78,6 +78,9 @@ def test_password_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: py
     [
         (["--home-assistant"], "--home-assistant needs --mqtt"),
         (["--mqtt-password-file", "x"], "--mqtt-password-file belongs to --mqtt"),
+        (["--webhook-token-file", "x"], "--webhook-token-file belongs to --webhook"),
+        (["--web-token-file", "x"], "--web-token-file belongs to --web"),
+        (["--source-password-file", "x"], "--source-password-file belongs to a --source that is an address"),
         (["--mqtt", "mqtt://host/a", "--discovery-prefix", "a/#"], "--discovery-prefix a/#: no topic"),
         (["--mqtt", "mqtt://host/a"], "--mqtt needs --on-detect CLASS"),
     ],
