@@ -5,7 +5,11 @@ _ALL = "where there are no more than `count`, the long way keeps them all, too"
 
 _LOOSE = "a looser bound: the exact test follows, only later"
 _EMPTY = "any negative number stands for what is left; with no columns nothing is found"
+_STRIP = "the first and the last strip of the area have no part in it"
+_AREA = "evaluation/voc: recall = np.concatenate([[0.0], recall, [1.0]])"
+_ENVELOPE = "evaluation/voc: envelope = np.maximum.accumulate(np.concatenate([[0.0], precision, [0.0]])[::-1])[::-1]"
 _LOWEST = "ops/scores: return np.float32(logit(threshold * (1 - 3e-7)) - 1e-3)"
+_ROWS = "ops/scores: rows = np.flatnonzero(foreground.max(axis=1, initial=-np.inf) > bound)"
 _FOUND = "ops/scores: prior, label = np.divmod(found"
 
 EQUIVALENT: dict[str, str] = {
@@ -19,6 +23,11 @@ EQUIVALENT: dict[str, str] = {
     f"{_LOWEST}: 0.001 -> 0.012": _LOOSE,
     "ops/scores: found = np.flatnonzero(flat > lowest_logit(threshold)): flat > lowest_logit(threshold) -> "
     "flat >= lowest_logit(threshold)": _LOOSE,
+    f"{_ROWS}: -np.inf -> np.inf": _LOOSE,
+    f"{_ROWS}: foreground.max(axis=1, initial=-np.inf) > bound -> foreground.max(axis=1, initial=-np.inf) >= bound": (
+        _LOOSE
+    ),
+    f"{_ROWS}: foreground.max(axis=1, initial=-np.inf) -> foreground.max(initial=-np.inf)": _LOOSE,
     "ops/scores: flat = np.ascontiguousarray(columns, np.float32).reshape(-1): 1 -> 2": _EMPTY,
     "ops/scores: flat = np.ascontiguousarray(columns).reshape(-1): 1 -> 2": _EMPTY,
     f"{_FOUND}, max(columns.shape[1], 1)): 1 -> 0 #2": _EMPTY,
@@ -28,7 +37,19 @@ EQUIVALENT: dict[str, str] = {
     "evaluation/voc: f1[:-1][self.score[:-1] == self.score[1:]] = -1: 1 -> 0 #4": "some F1 is above 0 here",
     "evaluation/voc: points = [precision[recall >= t - 1e-12].max(initial=0.0) for t in np.linspace(0, 1, 11)]: "
     "recall >= t - 1e-12 -> recall > t - 1e-12": "no recall is a point less 1e-12",
-    "evaluation/voc: edges = np.searchsorted(flat.label[order], np.arange(flat.classes + 1)): 1 -> 2": (
+    f"{_AREA}: 1.0 -> 1.011": _STRIP,
+    f"{_AREA}: 1.0 -> 0.989": _STRIP,
+    f"{_ENVELOPE}: 0.0 -> 0.011": _STRIP,
+    f"{_ENVELOPE}: 0.0 -> -0.011": _STRIP,
+    "evaluation/errors: different, _ = best_object(flat, allowed=~similar & ~np.eye(flat.num_classes, dtype=bool)): "
+    "~similar & ~np.eye(flat.num_classes, dtype=bool) -> ~similar | ~np.eye(flat.num_classes, dtype=bool)": (
+        "the kinds of its own and of similar classes are put over it afterwards"
+    ),
+    "evaluation/errors: np.unique(np.geomspace(1, max(1, len(wrong_rows)), 40).astype(np.int64)): 1 -> 0 #2": (
+        "there is one at least"
+    ),
+    "evaluation/errors: wrong / np.maximum(ends, 1),: 1 -> 0": "where there is a count, it is 1 at least",
+    "evaluation/voc: edges = np.searchsorted(flat.label[order], np.arange(flat.num_classes + 1)): 1 -> 2": (
         "one more edge, which nobody asks for"
     ),
 }
