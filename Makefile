@@ -16,7 +16,7 @@ help:
 	@echo "make docs         the documentation as web pages, in site/; make pictures draws its pictures again"
 	@echo "make test-oldest  the core's tests on the oldest supported versions"
 	@echo "make clients      the exported files in other people's programs; writes the table of docs/clients.md"
-	@echo "make mutants      small faults in the numerics, which their tests must notice; takes an hour or more"
+	@echo "make mutants      small faults in the numerics, which their tests must notice; takes a quarter of an hour"
 	@echo "make models       make the bundled models again (needs data, see recipes/); QUICK=1: in minutes, to try"
 
 .venv/.done: pyproject.toml constraints.txt scripts/opencv_or_headless.sh

@@ -1,11 +1,12 @@
 """Mutation testing of the numerics: small faults are put into `ops` and `evaluation`, and their tests must notice.
 
-    .venv-dev/bin/python scripts/mutants.py            # everything, for an hour or so; exit code 1 where one survives
+    .venv-dev/bin/python scripts/mutants.py            # all, in a quarter of an hour; exit code 1 where one survives
     .venv-dev/bin/python scripts/mutants.py ops/nms    # one file
     .venv-dev/bin/python scripts/mutants.py --list ops/nms
 
-Each mutant runs in a forked process, in which the changed module is imported in place of the real one; no file is
-touched. A fault that cannot be seen from outside (an equivalent mutant) stands in `EQUIVALENT` with its reason.
+Each mutant runs in a process forked from one in which its tests are collected and have run: the changed module takes
+the real one's place there, and no file is touched. What survives that is run again with everything imported anew. A
+fault that cannot be seen from outside (an equivalent mutant) stands in `EQUIVALENT` with its reason.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
-import importlib
 import os
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+import hypothesis
+import pytest
 from mutants_equivalent import EQUIVALENT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,20 +42,12 @@ OWN = {
     "evaluation/sensitivity": ("error_analysis",),
     "evaluation/groups": ("error_analysis",),
     "evaluation/coco": ("coco", "coco_oracle"),
-    "evaluation/classes": ("report", "coco"),
-    "evaluation/detections": ("command",),
-    "evaluation/protocols": ("command",),
+    "evaluation/classes": ("classes", "report"),
 }
 LEFT_OUT = {"evaluation/plots", "ops/__init__", "evaluation/__init__"}  # drawings, and nothing at all
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", "not sheet and not plots and not drawn",
           "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # fmt: skip
 SECONDS = 120
-# What the tests of a folder import besides, and what imports nothing of it: loaded once, before the forks.
-BESIDE = {
-    "ops": ["spec", "errors", "_cv2"],
-    "evaluation": ["detector", "datasets", "runtimes.fake", "runtimes.onnx", "io.images", "draw.detections", "zoo"],
-}
-
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
            ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is}  # fmt: skip
 BINARY = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div,
@@ -169,6 +164,11 @@ def mutants(module: str) -> Iterator[Mutant]:
         )
 
 
+def the_real(module: str) -> Mutant:
+    """A module without any fault."""
+    return Mutant(module, 0, "", ast.parse((PACKAGE / f"{module}.py").read_text()))
+
+
 def text_of(node: ast.AST) -> str:
     """A node as code, on one line."""
     text = " ".join(ast.unparse(ast.fix_missing_locations(node)).split())
@@ -206,27 +206,116 @@ class Instead(MetaPathFinder, SourceFileLoader):
         return compile(self.tree, self.path, "exec")
 
 
-def survives(mutant: Mutant | None, tests: list[str]) -> bool:
-    """Whether all tests pass on a mutant, None for the real code. One that hangs is caught."""
+def waited(child: int) -> int:
+    """The exit code of a forked process, below 0 for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def put(mutant: Mutant) -> None:
+    """Let everything that is imported already use the changed module."""
+    finder = Instead(mutant)
+    sys.meta_path.insert(0, finder)
+    module = sys.modules.get(finder.name)
+    if module is None:
+        return
+    before = dict(vars(module))
+    exec(compile(mutant.tree, finder.path, "exec"), vars(module))
+    after = vars(module)
+    for other in list(sys.modules.values()):
+        if str(getattr(other, "__file__", None)).startswith(str(ROOT)):
+            for name, value in list(vars(other).items()):
+                if name in before and value is before[name] and value is not after[name]:
+                    setattr(other, name, after[name])
+
+
+class Loop:
+    """A pytest plugin that runs the collected tests once for each mutant, every time in a fork of this process."""
+
+    def __init__(self, module: str, results: int) -> None:
+        self.module, self.results = module, results
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Write the number of each mutant that survives, and `ok` at the end where the module bears replacement."""
+        hypothesis.settings.load_profile("mutants")  # tests/conftest.py has loaded its own
+        items = list(session.items)
+        if self.first_failure(session, items):  # here, not in a fork: what tests import and make once is there then
+            return True
+        began = time.monotonic()
+        if self.noticed(session, items, the_real(self.module), SECONDS):  # such as for another class of the same name
+            return True
+        limit = 10 + 10 * int(time.monotonic() - began)
+        for number, mutant in enumerate(mutants(self.module)):
+            if mutant.key in EQUIVALENT:
+                continue
+            failed = self.noticed(session, items, mutant, limit)
+            if failed == 0:
+                os.write(self.results, f"{number}\n".encode())
+            elif 0 < failed < 255:  # it may well notice the next one, too
+                items.insert(0, items.pop(failed - 1))
+        os.write(self.results, b"ok\n")
+        return True
+
+    def noticed(self, session: pytest.Session, items: list[pytest.Item], mutant: Mutant, limit: int) -> int:
+        """The place of the first test that fails, from 1; 0 where none does; below 0 where it hangs or crashes."""
+        child = os.fork()
+        if child == 0:
+            code = 255
+            try:
+                signal.alarm(limit)
+                put(mutant)
+                code = min(self.first_failure(session, items), 255)
+            finally:
+                os._exit(code)
+        return waited(child)
+
+    def first_failure(self, session: pytest.Session, items: list[pytest.Item]) -> int:
+        """The place of the first test that fails, from 1, or 0."""
+        for index, item in enumerate(items):
+            following = items[index + 1] if index + 1 < len(items) else None
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.testsfailed:
+                return index + 1
+        return 0
+
+
+def silently(run: Callable[[], int]) -> int:
+    """Fork a process that runs something without a terminal, and return its process id."""
     child = os.fork()
     if child == 0:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(nowhere, descriptor)
-        signal.alarm(SECONDS)
         code = 1
         try:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(nowhere, descriptor)
             sys.modules["beartype"] = None  # type: ignore[assignment]  # its hook would import the real module
-            if mutant is not None:
-                sys.meta_path.insert(0, Instead(mutant))
-            import pytest
+            code = run()
+        finally:
+            os._exit(code)
+    return child
 
-            code = int(pytest.main([*PYTEST, *tests]))
-        except BaseException:
-            code = 1
-        os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == 0
+
+def quick_survivors(module: str, tests: list[str]) -> list[int]:
+    """The numbers of the mutants that survive in place of the imported module; all where it bears no replacement."""
+    reading, writing = os.pipe()
+    child = silently(lambda: int(pytest.main([*PYTEST, *tests], plugins=[Loop(module, writing)])))
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        lines = pipe.read().split()
+    waited(child)
+    if lines[-1:] == ["ok"]:
+        return [int(line) for line in lines[:-1]]
+    return [number for number, mutant in enumerate(mutants(module)) if mutant.key not in EQUIVALENT]
+
+
+def survives(mutant: Mutant, tests: list[str]) -> bool:
+    """Whether all tests pass where everything is imported anew, with the mutant. One that hangs is caught."""
+
+    def run() -> int:
+        signal.alarm(SECONDS)
+        sys.meta_path.insert(0, Instead(mutant))
+        return int(pytest.main([*PYTEST, *tests]))
+
+    return waited(silently(run)) == 0
 
 
 def tests_of(module: str) -> list[str]:
@@ -237,11 +326,6 @@ def tests_of(module: str) -> list[str]:
 
 def warm() -> None:
     """Import what is heavy once, before the forks."""
-    import cv2
-    import hypothesis
-    import numpy
-    import pytest
-
     for name in ("faster_coco_eval", "pycocotools.cocoeval", "matplotlib.figure", "PIL.Image", "onnxruntime"):
         try:
             __import__(name)
@@ -250,16 +334,25 @@ def warm() -> None:
     cv2.setNumThreads(0)  # threads do not outlive a fork
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # a fault need not be made small
     hypothesis.settings.register_profile("mutants", phases=phases, max_examples=50, database=None, deadline=None)
-    hypothesis.settings.load_profile("mutants")
-    assert numpy and pytest
 
 
-def warm_beside(folder: str) -> None:
-    """Import what the tests of a folder need of the rest of edgessd."""
-    for name in BESIDE[folder]:
-        importlib.import_module(f"edgessd.{name}")
-    loaded = [name for name in sys.modules if name.startswith(f"edgessd.{folder}.")]
-    assert not loaded, loaded
+def survivors_of(module: str) -> list[Mutant] | None:
+    """Run all mutants of a module, print those that survive and how many there were; None: its tests fail as it is."""
+    tests, began = tests_of(module), time.monotonic()
+    found = list(mutants(module))
+    if not survives(the_real(module), tests):
+        print(f"{module}: its tests fail without any fault")
+        return None
+    candidates = quick_survivors(module, tests)
+    alive = []
+    for number in candidates:
+        if survives(found[number], tests):
+            alive.append(found[number])
+            print(f"SURVIVED {found[number].key}", flush=True)
+    equivalent = sum(mutant.key in EQUIVALENT for mutant in found)
+    counts = f"{len(found)} mutants, {equivalent} equivalent, {len(alive)} survived"
+    print(f"{module}: {counts}, {time.monotonic() - began:.0f} s", flush=True)
+    return alive
 
 
 def main() -> int:
@@ -283,32 +376,13 @@ def main() -> int:
                 print(f"{mutant.line}: {mutant.key}")
         return 0
     warm()
-    survivors: list[Mutant] = []
+    results = [survivors_of(module) for module in wanted]
     unknown = {key for key in EQUIVALENT if key.partition(":")[0] in wanted}
-    total = 0
-    for module in wanted:
-        warm_beside(module.partition("/")[0])
-        tests, began = tests_of(module), time.monotonic()
-        if not survives(None, tests):
-            print(f"{module}: its tests fail without any fault")
-            return 1
-        found = list(mutants(module))
-        alive = []
-        for mutant in found:
-            if mutant.key in EQUIVALENT:
-                unknown.discard(mutant.key)
-            elif survives(mutant, tests):
-                alive.append(mutant)
-                print(f"SURVIVED {mutant.key}", flush=True)
-        equivalent = sum(mutant.key in EQUIVALENT for mutant in found)
-        counts = f"{len(found)} mutants, {equivalent} equivalent, {len(alive)} survived"
-        print(f"{module}: {counts}, {time.monotonic() - began:.0f} s", flush=True)
-        survivors += alive
-        total += len(found)
+    unknown -= {mutant.key for module in wanted for mutant in mutants(module)}
     for key in sorted(unknown):
         print(f"listed as equivalent, but there is no such mutant: {key}")
-    print(f"{total} mutants, {len(survivors)} survived")
-    return 1 if survivors or unknown else 0
+    print(f"{sum(len(alive or ()) for alive in results)} survived")
+    return 1 if unknown or any(alive is None or alive for alive in results) else 0
 
 
 if __name__ == "__main__":

@@ -8,6 +8,12 @@ _EMPTY = "any negative number stands for what is left; with no columns nothing i
 _STRIP = "the first and the last strip of the area have no part in it"
 _AREA = "evaluation/voc: recall = np.concatenate([[0.0], recall, [1.0]])"
 _ENVELOPE = "evaluation/voc: envelope = np.maximum.accumulate(np.concatenate([[0.0], precision, [0.0]])[::-1])[::-1]"
+_EDGE = "one more edge, which nobody asks for"
+_ONE = "there is one picture in it, the first and the last"
+_MARGIN = "no side of a prior, a sum of two numbers of 24 bits, lies at a millionth exactly"
+_TAKEN = "a cell has no more boxes than are taken"
+_MASK = "ops/priors: mask: Bools = np.logical_and((low >= -margin).all(axis=1), (high <= 1 + margin).all(axis=1))"
+_OFFSETS = "evaluation/distance: sums[2] += [np.square(mine.offsets[0][seen] - theirs.offsets[0][seen], "
 _LOWEST = "ops/scores: return np.float32(logit(threshold * (1 - 3e-7)) - 1e-3)"
 _ROWS = "ops/scores: rows = np.flatnonzero(foreground.max(axis=1, initial=-np.inf) > bound)"
 _FOUND = "ops/scores: prior, label = np.divmod(found"
@@ -54,7 +60,21 @@ EQUIVALENT: dict[str, str] = {
     ),
     "evaluation/matching: _PAIRS = 4_000_000  # that are held at a time: 4000000 -> 4000001": _SPEED,
     "evaluation/matching: _PAIRS = 4_000_000  # that are held at a time: 4000000 -> 3999999": _SPEED,
-    "evaluation/voc: edges = np.searchsorted(flat.label[order], np.arange(flat.num_classes + 1)): 1 -> 2": (
-        "one more edge, which nobody asks for"
+    "evaluation/voc: edges = np.searchsorted(flat.label[order], np.arange(flat.num_classes + 1)): 1 -> 2": (_EDGE),
+    "evaluation/matching: edges = np.zeros(int(max(key.max(), object_key.max())) + 2, np.int64): 2 -> 3": _EDGE,
+    "evaluation/distance: scores, expected = (class_scores(each.logits[0], spec.scores) for each in (mine, theirs)): "
+    "0 -> -1": _ONE,
+    f"{_OFFSETS}dtype=np.float64).sum(), 4 * seen.sum()]: 0 -> -1": _ONE,
+    f"{_OFFSETS}dtype=np.float64).sum(), 4 * seen.sum()]: 0 -> -1 #2": _ONE,
+    "evaluation/coco: evaluation.accumulate(): evaluation.accumulate() -> pass": (
+        "faster-coco-eval has accumulated in `evaluate` already; COCO's steps stay as its documentation has them"
     ),
+    'evaluation/coco: "id": len(annotations) + 1,: 1 -> 2': "any numbers but 0, each once",
+    "evaluation/report: figures = {name: value if measured and value >= 0 else math.nan for name, value in "
+    "figures.items()}: 0 -> -1": "a figure is 0 at least, or -100 where there is none",
+    "ops/priors: tables.append(table.reshape(-1, 4)): 1 -> 2": "any negative number stands for what is left",
+    f"{_MASK}: low >= -margin -> low > -margin": _MARGIN,
+    f"{_MASK}: high <= 1 + margin -> high < 1 + margin": _MARGIN,
+    "ops/priors: 5: ((0, 1, 2, 3, 4), (4, 6, 6, 6, 8)),: 8 -> 9": _TAKEN,
+    "ops/priors: 6: ((0, 1, 2, 3, 4, 5), (4, 6, 6, 6, 4, 4)),: 4 -> 5 #4": _TAKEN,
 }

@@ -78,9 +78,9 @@ def best_object(flat: Flat, *, same_class: bool = True, allowed: Flags | None = 
     if not count or not len(flat.object_label):
         return best, which
     by_class = same_class and allowed is None
-    scale = flat.num_classes if by_class else 1
-    key = flat.image * scale + (flat.label if by_class else 0)
-    object_key = flat.object_image * scale + (flat.object_label if by_class else 0)
+    key, object_key = flat.image, flat.object_image
+    if by_class:
+        key, object_key = key * flat.num_classes + flat.label, object_key * flat.num_classes + flat.object_label
     order = np.argsort(object_key, kind="stable")
     # Where the objects of each key start in `order`: a table, because a search for each detection is slower.
     edges = np.zeros(int(max(key.max(), object_key.max())) + 2, np.int64)

@@ -56,7 +56,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         """The figures, then one line a class."""
-        width = max((len(each.name) for each in self.classes), default=0)
+        width = max(len(each.name) for each in self.classes)
         lines = [f"{each.name:{width}} {each.objects:7} objects  AP {_text(each.ap, 1):>5}" for each in self.classes]
         return "\n".join([self.summary, *lines])
 

@@ -69,8 +69,7 @@ def sensitivity(flat: Flat, classes: tuple[str, ...], iou_threshold: float = 0.5
     hit = overlap >= iou_threshold
     true = first_claims(hit, which)
     counts = flat.counts
-    present = counts[counts > 0]
-    normal = float(present.mean()) if len(present) else 1.0
+    normal = float(counts.sum() / max(np.count_nonzero(counts), 1))
     area = box_area(flat.object_box)
     sides = np.maximum(flat.object_box[:, 2:] - flat.object_box[:, :2], 1e-6)
     aspect = sides[:, 0] / sides[:, 1]
@@ -82,7 +81,7 @@ def sensitivity(flat: Flat, classes: tuple[str, ...], iou_threshold: float = 0.5
         rows = np.flatnonzero(flat.label == label)
 
         def ap(chosen: NDArray[np.int64], rows: NDArray[np.int64] = rows) -> float:
-            inside = np.zeros(len(flat.object_label) + 1, bool)  # one more, for detections that hit none (-1)
+            inside = np.zeros(len(flat.object_label), bool)
             inside[chosen] = True
             counted = rows[~hit[rows] | inside[which[rows]]]
             return normalised_ap(true[counted], len(chosen), normal)
@@ -105,7 +104,7 @@ def normalised_ap(true: NDArray[np.bool_], objects: int, normal: float) -> float
         return float("nan")
     recall = np.cumsum(true) / objects
     scaled = recall * normal
-    precision = scaled / np.maximum(scaled + np.cumsum(~true), 1e-12)
+    precision = scaled / (scaled + np.cumsum(~true))
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
@@ -113,5 +112,5 @@ def normalised_ap(true: NDArray[np.bool_], objects: int, normal: float) -> float
 def _bins(objects: NDArray[np.int64], values: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     """Deal a class's objects into five bins by the percentiles of a value."""
     mine = values[objects]
-    place = np.searchsorted(np.percentile(mine, PERCENTILES), mine, side="left")
+    place = np.searchsorted(np.percentile(mine, PERCENTILES), mine)
     return [objects[place == number] for number in range(len(PERCENTILES) + 1)]

@@ -47,7 +47,7 @@ def prior_boxes(spec: PriorSpec) -> Float32[Floats, "{spec.count} 4"]:
     priors = np.concatenate(tables)
     if spec.clip:
         low = np.clip(priors[:, :2] - priors[:, 2:] / 2, 0, 1)
-        high = np.clip(priors[:, :2] + priors[:, 2:] / 2, 0, 1)
+        high = np.minimum(priors[:, :2] + priors[:, 2:] / 2, 1)
         priors = np.concatenate([(low + high) / 2, high - low], axis=1)
     result = priors.astype(np.float32)
     result.setflags(write=False)
@@ -76,15 +76,13 @@ def linear_scales(levels: int, smallest: float = 0.2, largest: float = 0.9) -> l
     return [smallest + step * k for k in range(levels + 1)]
 
 
-def cell_boxes(
-    scale: float, next_scale: float, ratios: Sequence[float], extra: bool = True
-) -> list[tuple[float, float]]:
+def cell_boxes(scale: float, next_scale: float | None, ratios: Sequence[float]) -> list[tuple[float, float]]:
     """Return the (width, height) list of one cell: ratio 1, sqrt(s_k s_{k+1}), then r and 1/r for each ratio.
 
-    Width s * sqrt(r), height s / sqrt(r): section 2.2 of the paper.
+    Width s * sqrt(r), height s / sqrt(r): section 2.2 of the paper. Without a next scale there is no box between.
     """
     boxes = [(scale, scale)]
-    if extra:
+    if next_scale is not None:
         between = math.sqrt(scale * next_scale)
         boxes.append((between, between))
     for ratio in ratios:
@@ -177,11 +175,11 @@ def tensorflow_priors(maps: Maps, *, min_scale: float = 0.2, max_scale: float = 
     (ratios 1, 2, 1/2, 3, 1/3 at s_k, then ratio 1 at sqrt(s_k s_{k+1}), s_{m+1} = 1).
     """
     scales = [*linear_scales(len(maps), min_scale, max_scale)[:-1], 1.0]
-    first = [(0.1, 0.1), *cell_boxes(scales[0], 0, [2.0], extra=False)[1:]]
+    first = [(0.1, 0.1), *cell_boxes(scales[0], None, [2.0])[1:]]
     boxes: list[Boxes] = [first]
     for k in range(1, len(maps)):
         between = math.sqrt(scales[k] * scales[k + 1])
-        boxes.append([*cell_boxes(scales[k], 0, [2.0, 3.0], extra=False), (between, between)])
+        boxes.append([*cell_boxes(scales[k], None, [2.0, 3.0]), (between, between)])
     return _spec("tensorflow", maps, boxes)
 
 
@@ -211,7 +209,7 @@ def multibox_priors() -> PriorSpec:
         squares = [cell * 2 ** (k / 2) for k in range(5)]
         cells = [(size, size) for size in squares]
         for size in squares[1:4]:
-            cells += cell_boxes(size, 0, [2.0], extra=False)[1:]
+            cells += cell_boxes(size, None, [2.0])[1:]
         boxes.append(cells)
     boxes.append([(1.0, 1.0)])
     return _spec("multibox", maps, boxes)

@@ -1,4 +1,6 @@
+import gc
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ import pytest
 from edgessd import Detections
 from edgessd.datasets import load_coco, load_voc
 from edgessd.errors import InputError
-from edgessd.evaluation.coco import coco_ap
+from edgessd.evaluation import coco
+from edgessd.evaluation.coco import coco_ap, coco_figures
 
 
 @pytest.fixture
@@ -92,3 +95,27 @@ def test_voc_corners_are_one_based_and_inclusive(tmp_path):
     assert only.area.tolist() == [190]
     with pytest.raises(InputError, match=r"train\.txt"):
         load_voc(tmp_path, "train")
+
+
+def test_the_ap_of_a_class_is_no_number_where_its_objects_do_not_count(labelled):
+    truth = load_coco(*labelled)
+    none = [detections([], [])] * 2
+    for flag in ("difficult", "crowd"):
+        samples = [replace(each, **{flag: each.labels == 0}) for each in truth.samples]
+        for found in (none, [detections([[0, 0, 50, 50]], [0]), none[0]]):
+            _, by_class = coco_figures(replace(truth, samples=tuple(samples)), found)
+            assert np.isnan(by_class["cat"]) and by_class["dog"] == 0
+
+
+def test_the_search_for_cycles_is_paused_and_goes_on_as_before():
+    assert gc.isenabled()
+    with coco._no_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with coco._no_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -7,7 +7,7 @@ from edgessd import Detector
 from edgessd._cv2 import cv2
 from edgessd.evaluation.distance import BOX_SCORE, SCORE, add_differences, distance, summed
 from edgessd.ops.outputs import RawOutputs
-from edgessd.ops.scores import logit
+from edgessd.ops.scores import class_scores, logit
 from edgessd.runtimes.fake import FakeRuntime
 
 
@@ -58,3 +58,16 @@ def test_two_networks_on_pictures(tmp_path):
     other = FakeRuntime([("a", 0.7, (0.1, 0.1, 0.5, 0.5))], classes=("a",))
     assert distance(one, one, [tmp_path / "a.png"]).scores == 0
     assert distance(other, one, [tmp_path / "a.png"] * 2).scores == pytest.approx(0.1, abs=1e-5)
+
+
+def test_squares_and_sums_are_in_double_precision():
+    spec = Detector(FakeRuntime(classes=("a",))).spec
+    theirs, mine = outputs([[3e25]], [[1e25, 0, 0, 0]]), outputs([[1e25]], [[3e25, 0, 0, 0]])
+    sums = np.zeros((4, 2))
+    add_differences(sums, mine, theirs, spec)
+    assert sums[:3].tolist() == [pytest.approx(row) for row in ([4e50, 9e50], [4e50, 1e50], [4e50, 4])]
+    theirs, mine = outputs([[0.123]], [[1, 1, 1, 1]]), outputs([[0.456]], [[1, 1, 1, 1]])
+    sums = np.zeros((4, 2))
+    add_differences(sums, mine, theirs, spec)
+    moved = float(class_scores(mine.logits, spec.scores)[0, 0, 0] - class_scores(theirs.logits, spec.scores)[0, 0, 0])
+    assert sums[3].tolist() == [moved**2, 1]

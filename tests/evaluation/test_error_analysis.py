@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edgessd.evaluation import evaluate
+from edgessd.evaluation.confusion import confusion
 from edgessd.evaluation.errors import ERROR_KINDS, MULTIPLES, class_shares, group_dict
 from edgessd.evaluation.groups import groups, similar
 from edgessd.evaluation.sensitivity import ASPECTS, SIZES, normalised_ap, percent
@@ -44,7 +47,7 @@ def test_groups_go_by_the_names_of_voc_and_coco():
     table = similar(("person", "cat", "aeroplane", "bird", "car", "sofa"))
     pairs = {(0, 1), (0, 3), (1, 3), (2, 3), (2, 4)}
     assert {(int(i), int(j)) for i, j in zip(*np.nonzero(table), strict=True) if i < j} == pairs
-    assert (table == table.T).all()
+    assert (table == table.T).all() and not table.diagonal().any()
 
 
 def test_curves_by_hand(build):
@@ -212,6 +215,14 @@ def test_confusion_goes_by_iou_of_half_and_by_the_best_working_point(build):
     ]  # fmt: skip
 
 
+def test_confusion_finds_nothing_below_iou_of_half(build):
+    found = evaluate(*build([([(0, (0, 0, 100, 100))], [(0, (0, 0, 100, 49.5), 0.9)])]), "voc")
+    curve = replace(found.curves[0], true=np.ones(1, bool))  # a working point that lets it count
+    assert confusion(found.flat, [curve, *found.curves[1:]]).tolist() == [
+        [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]
+    ]  # fmt: skip
+
+
 def test_confusion_gives_each_object_one_detection(build):
     both = [([(0, BOX), (1, BOX)], [(0, BOX, 0.9), (1, BOX, 0.8)])]
     assert evaluate(*build(both), "voc").confusion.tolist() == [
@@ -289,3 +300,33 @@ def test_confusion_without_detections_or_objects(build):
         [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]
     ]  # fmt: skip
     assert not evaluate(*build([([], [(0, BOX, 0.9)])]), "voc").confusion.any()
+
+
+def objects_per_bin(bins):
+    return [each.objects for each in bins]
+
+
+def test_a_hundred_and_one_sizes_lie_in_bins_by_their_percentiles(build):
+    objects = [(0, (0, 0, 10, n + 1)) for n in range(101)]
+    (cat,) = evaluate(*build([(objects, [])]), "voc").sensitivity
+    assert objects_per_bin(cat.sizes) == [11, 20, 40, 20, 10]
+
+
+def test_shapes_go_by_sides_wherever_the_object_lies_and_however_small_it_is(build):
+    # As wide as high but the last three, which are wider than high; sums of corners would say otherwise.
+    square = [(0, (n * 5, 0, n * 5 + 2, 2)) for n in range(8)]
+    wide = [(0, (0, 50, 4, 51)), (0, (0, 60, 5, 61)), (0, (0, 70, 6, 71))]
+    (cat,) = evaluate(*build([(square + wide, [])]), "voc").sensitivity
+    assert objects_per_bin(cat.aspects) == [8, 0, 0, 2, 1]
+    tiny = [(0, (0, 0, (n + 1) / 1000, 1 / 1000)) for n in range(10)]
+    (cat,) = evaluate(*build([([*tiny, (0, (0, 0, 1, 0))], [])]), "voc").sensitivity
+    assert objects_per_bin(cat.aspects) == [2, 2, 4, 2, 1]
+
+
+def test_classes_without_objects_do_not_shape_the_mean_number_and_those_with_one_do(build):
+    objects = [(0, (n * 10, 0, n * 10 + 5, 5)) for n in range(10)]
+    found = [(0, FAR, 0.95), (0, objects[0][1], 0.9)]
+    (cat,) = evaluate(*build([([*objects, (1, FAR)], found)]), "voc").sensitivity
+    share = 0.1 * 5.5  # recall times the mean number of objects of cats and dogs
+    assert cat.ap == pytest.approx(0.1 * share / (share + 1))
+    assert evaluate(*build([([], [])]), "voc").sensitivity == []

@@ -92,3 +92,26 @@ def test_without_detections_or_objects_there_are_no_pairs(build):
         flat = flatten(*build(pictures))
         best, which = best_object(flat)
         assert best.tolist() == [0.0] * len(flat.label) and which.tolist() == [-1] * len(flat.label)
+
+
+def test_of_many_objects_with_one_overlap_the_first_answers(build):
+    objects = [(n % 2, (0, 0, 5, 5)) for n in range(60)]
+    _, which = best_object(flatten(*build([(objects, [(0, (0, 0, 5, 5), 0.9), (1, (0, 0, 5, 5), 0.8)])])))
+    assert which.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("limit", "blocks"), [
+    (4, [[0, 1], [2, 3], [4, 5], [6]]),
+    (5, [[0, 1], [2, 3, 4], [5, 6]]),
+    (100, [[0, 1, 2, 3, 4, 5, 6]]),
+    (1, [[0], [1], [2], [3], [4], [5], [6]]),
+])  # fmt: skip
+def test_as_many_detections_at_a_time_as_their_pairs_fit(build, monkeypatch, limit, blocks):
+    counts = [1, 3, 3, 1, 1, 2, 3]  # pairs of each detection
+    box = (0, 0, 5, 5)
+    pictures = [([(0, box)] * count, [(0, box, 0.9 - n / 100)]) for n, count in enumerate(counts)]
+    done = []
+    monkeypatch.setattr(matching, "_PAIRS", limit)
+    monkeypatch.setattr(matching, "_best_of", lambda flat, rows, *_: done.append(rows.tolist()))
+    best_object(flatten(*build(pictures)))
+    assert done == blocks

@@ -4,9 +4,12 @@ import math
 import numpy as np
 import pytest
 
+from edgessd import Detector
+from edgessd.classes.class_map import ClassMap
 from edgessd.errors import DependencyError, InputError, OptionError
 from edgessd.evaluation import evaluate
 from edgessd.evaluation.plots import write_plots
+from edgessd.runtimes.fake import FakeRuntime
 
 A, B, C, FAR = (0, 0, 20, 20), (30, 0, 60, 30), (0, 40, 40, 90), (70, 70, 90, 90)
 METRICS = ["voc07", "voc", pytest.param("coco", marks=pytest.mark.filterwarnings("default"))]
@@ -159,3 +162,44 @@ def test_printing_a_report_is_readable(build):
         "dog       0 objects  AP     -",
         "car       0 objects  AP     -",
     ]
+
+
+def test_the_lines_of_classes_are_as_wide_as_the_longest_name_and_one_object_is_measured(build):
+    result = evaluate(*build([([(0, A)], [(0, A, 0.9)])], ("ox", "sheep", "cat")), "voc")
+    first, *lines = str(result).splitlines()
+    assert first == "voc on 1 pictures, 1 classes: mAP 100.00"
+    assert lines[0] == "ox          1 objects  AP 100.0" and len({len(line) for line in lines}) == 1
+
+
+def test_plain_values_have_three_digits_of_percent_and_four_of_shares(build):
+    found = [(0, A, 0.87654), (0, FAR, 0.99), (0, C, 0.98)]
+    result = evaluate(*build([([(0, A), (0, B)], found)]), "voc")
+    plain = result.to_dict()
+    assert plain["figures"] == {"mAP": 16.667}
+    assert plain["classes"][0]["best_f1"] == {"score": 0.8765, "precision": 0.3333, "recall": 0.5, "f1": 0.4}
+    found = [(0, A, 0.9), (0, B, 0.8), (0, C, 0.7)]
+    objects = [(0, A), (0, B), (0, FAR)]
+    shares = evaluate(*build([(objects, found)]), "voc").errors_dict()["classes"]["cat"]
+    assert (shares["correct"], shares["background"]) == (0.6667, 0.3333)
+
+
+@pytest.mark.parametrize(("metric", "ap"), [("voc", 50.0), ("voc07", 600 / 11)])
+def test_eleven_points_are_those_of_2007_alone(build, metric, ap):
+    result = evaluate(*build([([(0, A), (0, B)], [(0, A, 0.9)])]), metric)
+    assert result.figures["mAP"] == pytest.approx(ap)
+
+
+def test_the_models_classes_are_those_given_or_the_first_detections(build):
+    truth, (one, other) = build([([(0, A)], [(0, A, 0.9)])] * 2)
+    other = other.under(ClassMap(other.classes, ("cat", "kite")))
+    assert evaluate(truth, [one, other], "voc").match.unused == ()
+    assert evaluate(truth, [other, one], "voc").match.unused == ("kite",)
+    assert evaluate(truth, [one, other], "voc", model_classes=("cat", "owl")).match.unused == ("owl",)
+
+
+@pytest.mark.parametrize(("given", "unused"), [(None, ("kite",)), (("cat", "owl"), ("owl",))])
+def test_a_detectors_classes_are_those_given_or_its_own(build, monkeypatch, given, unused):
+    truth, found = build([([(0, A)], [(0, A, 0.9)])])
+    monkeypatch.setattr("edgessd.evaluation.report.detect_all", lambda *_: found)
+    detector = Detector(FakeRuntime(classes=("cat", "kite")))
+    assert evaluate(truth, detector, "voc", model_classes=given).match.unused == unused

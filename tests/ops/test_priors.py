@@ -19,6 +19,7 @@ from edgessd.ops.priors import (
     tensorflow_priors,
     torchvision_priors,
 )
+from edgessd.spec import PriorLevel, PriorSpec
 
 TF_MAPS = [(side, side) for side in (19, 10, 5, 3, 2, 1)]
 
@@ -156,6 +157,7 @@ def test_multibox_has_eleven_boxes_a_cell_and_one_of_the_whole_picture():
         (lambda: explicit_priors([(1, 1)], []), "one for each"),
         (lambda: paper_priors(SSD300_MAPS, [[2.0]]), "1 ratios for 6"),
         (lambda: torchvision_priors([(1, 1)], [[2.0]], scales=[0.1]), "2 scales"),
+        (lambda: torchvision_priors([(1, 1)], [[2.0], [3.0]], scales=[0.1, 0.2]), "2 ratios for 1"),
     ],
 )
 def test_wrong_arguments_are_named(call, message):
@@ -299,3 +301,33 @@ def test_options_of_the_paper_s_rule():
     assert caffe_priors(clip=True).clip and caffe_priors(exclude_boundary=True).exclude_boundary
     assert not (paper_priors().clip or caffe_priors().clip or caffe_priors().exclude_boundary)
     assert explicit_priors([(1, 1)], [[(1.0, 1.0)]], exclude_boundary=True).exclude_boundary
+
+
+def test_centres_beyond_the_picture_are_cut_at_its_edge():
+    level = PriorLevel(rows=1, columns=2, boxes=((0.2, 0.2),), step=(0.9, 0.5))
+    table = prior_boxes(PriorSpec(levels=(level,), clip=True))
+    np.testing.assert_allclose(table, [[0.45, 0.25, 0.2, 0.2], [1, 0.25, 0, 0.2]], rtol=1e-6)
+
+
+def test_which_priors_are_inside_is_read_only_because_it_is_shared():
+    with pytest.raises(ValueError, match="read-only"):
+        inside_mask(multibox_priors())[0] = True
+
+
+def test_priors_over_the_boundary_take_part_unless_they_are_excluded():
+    specs = [
+        torchvision_priors([(1, 1)], [[2.0]]),
+        tensorflow_priors(TF_MAPS),
+        multibox_priors(),
+        explicit_priors([(1, 1)], [[(1.0, 1.0)]]),
+        layer_ablation_priors(6),
+    ]
+    assert not any(spec.exclude_boundary or spec.clip for spec in specs)
+
+
+def test_torchvision_cuts_each_side_to_1():
+    assert torchvision_priors([(1, 1)], [[]], scales=[2.0, 2.0]).levels[0].boxes == ((1, 1), (1, 1))
+
+
+def test_a_cell_without_the_box_between_the_scales():
+    assert cell_boxes(0.5, None, [4.0]) == [(0.5, 0.5), (1.0, 0.25), (0.25, 1.0)]
