@@ -195,8 +195,10 @@ def writing(target: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 def followed(target: Path) -> Path:
-    """Return `target`, or where it leads if it is a link."""
-    return Path(os.path.realpath(target)) if os.path.islink(target) else target  # noqa: PTH114 - raises nothing
+    """Return `target`, or where it leads if it is a link; a link to a pipe (/dev/stdout) leads to no name."""
+    if not os.path.islink(target) or _is_special(target):  # noqa: PTH114 - raises nothing
+        return target
+    return Path(os.path.realpath(target))
 
 
 def sync_tree(folder: Path) -> None:

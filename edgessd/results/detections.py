@@ -218,9 +218,12 @@ class Detections:
     ) -> Detections:
         """Make detections of a record whose types are checked already; see `from_dict`."""
         objects = record.objects
+        boxes, scores = (np.array([getattr(each, part) for each in objects], np.float64) for part in ("box", "score"))
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            raise InputError("this is no result of edgessd: a box or a score in it is no finite number")
         return cls(
-            np.array([each.box for each in objects], np.float64),
-            np.array([each.score for each in objects], np.float64),
+            boxes,
+            scores,
             np.array([each.label for each in objects], np.int64),
             record.class_names(classes),
             (record.width, record.height),
