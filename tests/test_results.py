@@ -103,7 +103,7 @@ def test_what_is_no_threshold_is_refused(threshold):
         {"cat": 1},
         np.array(["cat"], object),
     ],
-    ids=str,
+    ids=lambda names: type(names).__name__,
 )
 def test_names_of_any_type_are_a_filter(names):
     assert make().filter(classes=names).names == ("cat", "cat")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edgessd.classes.aliases import canonical
 from edgessd.errors import OptionError, did_you_mean, printable
 
+NO_CLASSES = "classes names none, so that nothing could be found: name some, or leave it out for all"
+
 
 class ClassMap:
     """How the classes of one list (`source`, such as a model's) meet those of another (`target`, such as a data set's).
@@ -94,7 +96,7 @@ def class_labels(names: str | Iterable[str], classes: Sequence[str]) -> NDArray[
             raise OptionError(f"the model has no class {printable(name, 60)!r}{near}: see `edgessd info`")
         found.add(label)
     if not found:
-        raise OptionError("classes names none, so that nothing could be found: name some, or leave it out for all")
+        raise OptionError(NO_CLASSES)
     return np.array(sorted(found), np.int64)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgessd.classes.aliases import canonical
-from edgessd.classes.class_map import ClassMap
+from edgessd.classes.class_map import NO_CLASSES, ClassMap
 from edgessd.datasets.types import LabelledSet, Sample
 from edgessd.errors import OptionError, did_you_mean
 
@@ -69,8 +69,10 @@ def build(records: Records, classes: Sequence[str] | None = None) -> LabelledSet
     known = records.names
     if classes is not None:
         chosen = ClassMap(classes, known)
+        if known and not classes:
+            raise OptionError(NO_CLASSES)
         if known and not chosen.pairs:
-            near = did_you_mean(classes[0], known) if classes else ""
+            near = did_you_mean(classes[0], known)
             raise OptionError(f"none of the classes {', '.join(classes)} occurs in the data{near}")
         taken = {canonical(name): name for name, _ in chosen.pairs}
         for name in chosen.only_source:

@@ -33,9 +33,9 @@ def match_classes(truth: LabelledSet, model_classes: Sequence[str]) -> ClassMatc
     labels = [sample.labels for sample in truth.samples]
     counts = np.bincount(np.concatenate([np.zeros(0, np.int64), *labels]), minlength=len(truth.classes))
     missing = {
-        name: int(count)
-        for name, count, partner in zip(truth.classes, counts, classes.table, strict=True)
-        if partner < 0 and (count or not classes.pairs)
+        name: int(counts[label])
+        for label, name in enumerate(truth.classes)
+        if classes.table[label] < 0 and (counts[label] or not classes.pairs)
     }
     return ClassMatch(classes.pairs, missing, classes.only_target)
 

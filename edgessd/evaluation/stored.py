@@ -19,7 +19,7 @@ from edgessd.results.record import ObjectRecord, PictureRecord
 SCHEMA = 2
 
 
-class _Image(PictureRecord, kw_only=True):
+class _Image(PictureRecord):
     name: str
 
 
@@ -59,13 +59,14 @@ def save_detections(path: Path, model: str, truth: LabelledSet, detections: Sequ
     """
     if len(detections) != len(truth.samples):
         raise InputError(f"{len(detections)} detections for {len(truth.samples)} pictures: give one for each")
-    classes, ids = (detections[0].classes, detections[0].category_ids) if detections else ((), None)
-    if any(found.classes != classes for found in detections):
+    models = {(found.classes, found.category_ids) for found in detections} or {((), None)}
+    if len(models) > 1:
         raise InputError("detections of models with other classes cannot lie in one file")
     images: dict[str, dict[str, Any]] = {}
     names = _names([sample.image.absolute() for sample in truth.samples])
-    for name, found in zip(names, detections, strict=True):
-        images[name] = {"name": name, **found.to_dict(classes=False)}
+    for number, found in enumerate(detections):
+        images[names[number]] = {"name": names[number], **found.to_dict(classes=False)}
+    ((classes, ids),) = models
     head = {"schema": SCHEMA, "model": model, "classes": classes, "category_ids": ids}
     write_bytes_atomic(path, msgspec.json.encode({**head, "images": list(images.values())}) + b"\n")
 
@@ -85,7 +86,7 @@ def load_detections(path: Path, truth: LabelledSet) -> tuple[str, tuple[str, ...
     places = [sample.image.absolute() for sample in truth.samples]
     find = _old_names if stored.schema == 1 else _names_among
     names, several = find(places, by_name)
-    missing = [place for place, name in zip(places, names, strict=True) if name not in by_name]
+    missing = [places[number] for number, name in enumerate(names) if name not in by_name]
     if missing:
         raise InputError(
             f"{printable(path)} has no detections of {len(missing)} of the {len(names)} pictures, such as "
@@ -125,8 +126,10 @@ def _of_old(file: _OldFile) -> _File:
     for old in file.images:
         if not len(old.boxes) == len(old.scores) == len(old.labels):
             raise ValueError(f"picture {old.name} has unequal numbers of boxes, scores and labels")
-        rows = zip(old.labels, old.scores, old.boxes, strict=True)
-        objects = [ObjectRecord(label=label, score=score, box=box) for label, score, box in rows]
+        objects = [
+            ObjectRecord(label=label, score=old.scores[number], box=old.boxes[number])
+            for number, label in enumerate(old.labels)
+        ]
         images.append(_Image(name=old.name, width=old.width, height=old.height, objects=objects))
     return _File(model=file.model, classes=file.classes, images=images, schema=1)
 
@@ -150,7 +153,8 @@ def _names_among(places: Sequence[Path], stored: Collection[str]) -> tuple[list[
         inner = [each for each in names if all("/" in name and name in below for name in each)]
         fits = [[below[name] for name in each] for each in inner]
     if fits:
-        return fits[0], [each[0] for each in fits] if len(fits) > 1 else []
+        first, *others = fits
+        return first, [each[0] for each in fits] if others else []
     return max(names, key=lambda each: sum(name in stored for name in each)), []
 
 

@@ -66,8 +66,8 @@ class Address:
         user, colon, password = login.partition(":")
         return cls(
             scheme.lower(),
-            unquote(user) if at and (user or colon) else None,
-            unquote(password) if colon else None,
+            _decoded(user) if at and (user or colon) else None,
+            _decoded(password) if colon else None,
             host,
             port,
             path,
@@ -90,8 +90,8 @@ class Address:
         """The address for an engine that takes the login in it (FFmpeg, for RTSP), percent-encoded as it must be."""
         if self.user is None:
             return self.without_login
-        password = "" if self.password is None else f":{quote(self.password, safe='')}"
-        return f"{self.scheme}://{quote(self.user, safe='')}{password}@{self._place}{self.path}{self.query}"
+        password = "" if self.password is None else f":{_encoded(self.password)}"
+        return f"{self.scheme}://{_encoded(self.user)}{password}@{self._place}{self.path}{self.query}"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -100,7 +100,7 @@ class Address:
             return {"Authorization": f"Bearer {self.token}"}
         if self.user is None:
             return {}
-        login = b"%s:%s" % (self.user.encode(), (self.password or "").encode())
+        login = f"{self.user}:{self.password or ''}".encode(errors="surrogateescape")
         return {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
 
     @property
@@ -122,6 +122,14 @@ class Address:
 
     def __repr__(self) -> str:
         return f"Address({self.shown!r})"
+
+
+def _decoded(text: str) -> str:
+    return unquote(text, errors="surrogateescape")  # of another encoding than UTF-8, the bytes are kept
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="", errors="surrogateescape")
 
 
 def _host_and_port(place: str, name: str, *, login_may_follow: bool) -> tuple[str, int | None]:

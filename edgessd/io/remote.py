@@ -164,6 +164,8 @@ def failure(error: BaseException) -> str:
         return f"the answer is not valid HTTP ({type(error).__name__})"
     if isinstance(error, zlib.error):
         return "its compression is damaged"
+    if isinstance(error, ValueError):  # its text may have in it what could not be sent
+        return "a character in address or login cannot be sent"
     return printable(getattr(error, "strerror", None) or error)
 
 

@@ -82,14 +82,14 @@ class LiteRtRuntime(Runtime):
         answers = [self._one(np.ascontiguousarray(picture)) for picture in batch]
         arrays = [np.concatenate(each) for each in zip(*answers, strict=True)]
         if self.spec.output.level == "nms":
-            return _final(self.spec, arrays)
+            return _final_outputs(self.spec, arrays)
         return to_outputs(self.spec, arrays)
 
     def _one(self, picture: NDArray[Any]) -> list[NDArray[Any]]:
         self._interpreter.set_tensor(self._input, picture[None])
         self._interpreter.invoke()
         answers = [self._interpreter.get_tensor(each["index"]) for each in self._outputs]
-        return [_dequantized(answer, each) for answer, each in zip(answers, self._outputs, strict=True)]
+        return [_dequantize(answer, each) for answer, each in zip(answers, self._outputs, strict=True)]
 
     def free(self) -> None:
         """Free the interpreter."""
@@ -151,7 +151,7 @@ def _dtype(details: dict[str, Any]) -> str:
     return str(np.dtype(details["dtype"]))
 
 
-def _dequantized(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
+def _dequantize(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
     """Return an output as float32: integers stand for (q - zero point) * scale, by the tensor's own scale."""
     if values.dtype.kind == "f":
         return values.astype(np.float32, copy=False)
@@ -162,7 +162,7 @@ def _dequantized(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
     return steps * np.float32(scale)
 
 
-def _final(spec: ModelSpec, arrays: list[NDArray[Any]]) -> FinalOutputs:
+def _final_outputs(spec: ModelSpec, arrays: list[NDArray[Any]]) -> FinalOutputs:
     """Turn the operator's (ymin, xmin, ymax, xmax), float classes and float count into final outputs."""
     locations, classes, scores, count = arrays
     outputs = to_outputs(

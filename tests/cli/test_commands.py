@@ -132,6 +132,7 @@ def test_two_sources_of_one_name_get_two_files(tmp_path):
         (["detect", "PHOTO", "--model", "missing.onnx"], ["no model file missing.onnx"]),
         (["detect", "PHOTO", "--model", "PHOTO"], ["not a model file"]),
         (["detect", "PHOTO", "--classes", "ctt"], ["no class 'ctt'", "'cat'"]),
+        (["detect", "PHOTO", "--classes", ","], ["classes names none"]),
         (["detect", "PHOTO", "--score-threshold", "7"], ["score_threshold 7"]),
         (["detect", "PHOTO", "--threads", "0"], ["at least 1"]),
         (["detect", "PHOTO", "--json", "no/such/folder/a.json"], ["folder"]),

@@ -247,3 +247,45 @@ def test_precision_is_normalised_by_the_mean_number_of_objects(build):
     dogs = [([(1, BOX)], []) for _ in range(24)]
     cat, _ = evaluate(*build(cats + dogs), "voc").sensitivity
     assert cat.ap == pytest.approx(18 / 19)
+
+
+def test_ten_objects_are_enough_for_a_group_s_curve_and_nine_are_not(build):
+    ten = [([(0, BOX)], [(0, BOX, 0.9)])] * 10
+    for count, classes in ((9, ("cat",)), (10, ("cat", "dog"))):
+        group = evaluate(*build(ten + [([(1, BOX)], [(1, BOX, 0.9)])] * count), "voc").groups[0]
+        assert group.classes == classes
+
+
+def test_the_number_of_first_detections_is_rounded(build):
+    result = evaluate(*build([([(0, BOX), (0, FAR)], [(0, BOX, 0.9), (0, TENTH, 0.8)])]), "voc")
+    place = int(np.argmin(abs(MULTIPLES - 2**-0.25)))  # of two objects: 1.68, that is two detections
+    assert result.groups[0].shares[0, place] == 0.5
+
+
+def test_wrong_detections_are_looked_at_in_forty_places(build):
+    wrong = [(0, (n, 90, n + 3, 93), 0.9 - n / 1000) for n in range(97)]
+    curve = evaluate(*build([([(0, BOX)], wrong)]), "voc").groups[0]
+    assert curve.wrong_counts.tolist() == np.unique(np.geomspace(1, 97, 40).astype(int)).tolist()
+
+
+def test_plain_values_of_a_group_have_four_digits(build):
+    thirds = [([(0, BOX)], [(0, BOX, 0.9)]), ([(0, BOX)], [(0, TOUCH, 0.8)]), ([(0, BOX)], [(0, FAR, 0.7)])]
+    plain = group_dict(evaluate(*build(thirds), "voc").groups[0])
+    assert plain["detections_per_object"][1] == 0.1487 and plain["objects"] == 3 and plain["classes"][0] == "cat"
+    assert plain["shares"]["correct"][-1] == plain["recall"][-1] == 0.3333
+    assert plain["weak_recall"][-1] == 0.6667
+    sixths = [*thirds, ([], [(0, (n, 80, n + 2, 82), 0.6) for n in range(4)])]
+    plain = group_dict(evaluate(*build(sixths), "voc").groups[0])
+    assert plain["wrong_shares"]["localisation"][-1] == 0.1667 and plain["wrong_detections"][-1] == 6
+
+
+def test_without_a_wrong_detection_there_is_no_curve_of_them(build):
+    curve = evaluate(*build([([(0, BOX)], [(0, BOX, 0.9)])]), "voc").groups[0]
+    assert curve.wrong_counts.tolist() == [] and curve.wrong.shape == (4, 0)
+
+
+def test_confusion_without_detections_or_objects(build):
+    assert evaluate(*build([([(0, BOX)], [])]), "voc").confusion.tolist() == [
+        [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]
+    ]  # fmt: skip
+    assert not evaluate(*build([([], [(0, BOX, 0.9)])]), "voc").confusion.any()

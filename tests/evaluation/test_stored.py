@@ -121,12 +121,26 @@ def test_a_picture_that_is_there_twice_is_stored_once(build, tmp_path):
 
 
 def test_a_part_that_could_be_two_pictures_is_refused(build, tmp_path):
-    truth, found = build([([], []), ([], [])])
-    truth = placed(truth, ["/x/a/1.jpg", "/x/a/x/a/1.jpg"])
+    truth, found = build([([], [])] * 4)
+    truth = placed(truth, ["/x/a/1.jpg", "/x/a/2.jpg", "/x/a/x/a/1.jpg", "/x/a/x/a/2.jpg"])
     save_detections(tmp_path / "d.json", "mine", truth, found)
-    assert len(load_detections(tmp_path / "d.json", truth)[2]) == 2
+    assert len(load_detections(tmp_path / "d.json", truth)[2]) == 4
     with pytest.raises(InputError, match=r"does not tell a/1.jpg and a/x/a/1.jpg apart"):
-        load_detections(tmp_path / "d.json", truth.take([1]))
+        load_detections(tmp_path / "d.json", truth.take([2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "message"),
+    [
+        (["/x/val/1.jpg", "/x/val/2.jpg"], ["/y/val/1.jpg", "/y/val/3.jpg"], "1 of the 2 pictures, such as 3:"),
+        (["/x/s/a/1.jpg", "/x/s/b/2.jpg"], ["/y/t/a/1.jpg", "/y/t/c/3.jpg"], "2 of the 2 pictures, such as 1:"),
+    ],
+)
+def test_pictures_that_are_not_there_are_counted(build, tmp_path, stored, asked, message):
+    truth, found = build([([], []), ([], [])])
+    save_detections(tmp_path / "d.json", "mine", placed(truth, stored), found)
+    with pytest.raises(InputError, match=message):
+        load_detections(tmp_path / "d.json", placed(truth, asked))
 
 
 def test_category_ids_and_times_are_kept(build, tmp_path):
@@ -135,13 +149,16 @@ def test_category_ids_and_times_are_kept(build, tmp_path):
     save_detections(tmp_path / "d.json", "mine", truth, [first])
     (back,) = load_detections(tmp_path / "d.json", truth)[2]
     assert (back.category_ids, back.timings) == ((17, 18, 3), {"run": 1.25})
+    document = json.loads((tmp_path / "d.json").read_text())
+    assert document["classes"] == list(first.classes) and "classes" not in document["images"][0]
 
 
 def test_detections_that_do_not_belong_together_are_not_stored(build, tmp_path):
     truth, found = build([([], []), ([], [])])
     other = build([([], [])], model_classes=("cow",))[1]
-    with pytest.raises(InputError, match="other classes"):
-        save_detections(tmp_path / "d.json", "mine", truth, [found[0], other[0]])
+    for wrong in (other[0], replace(found[0], category_ids=(1, 2, 3))):
+        with pytest.raises(InputError, match="other classes"):
+            save_detections(tmp_path / "d.json", "mine", truth, [found[0], wrong])
     with pytest.raises(InputError, match="1 detections for 2 pictures"):
         save_detections(tmp_path / "d.json", "mine", truth, found[:1])
     assert not (tmp_path / "d.json").exists()
@@ -160,9 +177,10 @@ def test_a_file_of_before_is_read(build, tmp_path, name, path):
 
 
 def test_a_file_of_before_does_not_tell_pictures_of_one_name_apart(build, tmp_path):
-    (tmp_path / "d.json").write_text(json.dumps({"model": "m", "classes": ["a"], "images": [OLD]}))
-    truth = placed(build([([], []), ([], [])])[0], ["a/001.png", "b/001.png"])
-    with pytest.raises(InputError, match="apart: detect again"):
+    images = [OLD | {"name": name} for name in ("000", "001", "002")]
+    (tmp_path / "d.json").write_text(json.dumps({"model": "m", "classes": ["a"], "images": images}))
+    truth = placed(build([([], [])] * 4)[0], ["/y/000.png", "/a/001.png", "/x/002.png", "/b/001.png"])
+    with pytest.raises(InputError, match=r"does not tell /a/001.png and /b/001.png apart: detect again"):
         load_detections(tmp_path / "d.json", truth)
 
 
@@ -174,6 +192,9 @@ PICTURE = {"name": f"{Path.cwd().name}/001.png", "width": 9, "height": 9, "objec
     ("changes", "message"),
     [
         ({"schema": 3}, "schema 3 is unknown"),
+        ({"images": [PICTURE], "extra": 1}, "unknown field `extra`"),
+        ({"schema": None, "images": [], "extra": 1}, "unknown field `extra`"),
+        ({"schema": None, "images": [OLD | {"extra": 1}]}, "unknown field `extra`"),
         ({"images": []}, "no detections of 1 of the 1 pictures, such as 001"),
         ({"images": [PICTURE, PICTURE]}, "several pictures of one name"),
         ({"images": [PICTURE | {"objects": [{"label": 1, "score": 1, "box": A}]}]}, "001.png: a detection has label 1"),
@@ -182,6 +203,7 @@ PICTURE = {"name": f"{Path.cwd().name}/001.png", "width": 9, "height": 9, "objec
     ],
 )
 def test_a_wrong_file_of_today_is_refused(build, tmp_path, changes, message):
-    (tmp_path / "d.json").write_text(json.dumps(NEW | changes))
+    document = {key: value for key, value in (NEW | changes).items() if value is not None}
+    (tmp_path / "d.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match=message):
         load_detections(tmp_path / "d.json", build([([], [])])[0])

@@ -84,6 +84,11 @@ def test_eleven_points_reach_up_to_their_own_recall():
     assert ap([sample(*boxes)], [found(*((box, 0.9) for box in boxes[:3]))]) == pytest.approx(4 / 11)
 
 
+def test_a_recall_just_below_a_point_does_not_reach_it():
+    boxes = [(20 * n, 0, 20 * n + 10, 10) for n in range(21)]
+    assert ap([sample(*boxes)], [found(*((box, 0.9) for box in boxes[:2]))]) == pytest.approx(1 / 11)  # 0.095 of all
+
+
 def test_the_best_working_point_lies_between_different_scores():
     flat = flatten(
         LabelledSet((sample(A, B),), ("cat",), (1,)), [found((A, 0.9), (C, 0.5), (B, 0.5), ((60, 0, 70, 10), 0.2))]
@@ -104,3 +109,26 @@ def test_equal_scores_within_a_class_keep_the_order_of_pictures():
     flat = flatten(LabelledSet(tuple(truths), ("cat",), (1,)), results)
     (curve,) = voc_curves(flat)
     assert curve.true.tolist() == [bool(number % 2) for number in range(40)]
+
+
+def test_the_best_working_point_of_a_class_that_is_hardly_ever_found():
+    # One right of 301 detections, and of 300 objects.
+    curve = Curve(300, np.linspace(1, 0.1, 301), np.arange(301) == 300)
+    assert curve.best_f1() == pytest.approx((0.1, 1 / 301, 1 / 300, 2 / 601))
+
+
+def test_curves_are_of_hits_at_half_by_default():
+    flat = flatten(LabelledSet((sample(A),), ("cat",), (1,)), [found(((0, 0, 10, 4.95), 0.9))])
+    assert voc_curves(flat)[0].true.tolist() == [False] and voc_curves(flat, 0.49)[0].true.tolist() == [True]
+    flat = flatten(LabelledSet((sample(A),), ("cat",), (1,)), [found(((0, 0, 10, 5.05), 0.9))])
+    assert voc_curves(flat)[0].true.tolist() == [True]
+
+
+def test_each_class_has_its_own_detections_best_first():
+    labels, scores = np.arange(60) % 2, np.linspace(0.9, 0.1, 60, dtype=np.float32)
+    boxes = np.tile(np.float32(A), (60, 1))
+    results = [Detections(boxes, scores, labels, ("cat", "dog"), (100, 100))]
+    cat, dog = voc_curves(flatten(LabelledSet((sample(A),), ("cat", "dog"), (1, 2)), results))
+    assert cat.score.tolist() == scores[::2].tolist() and dog.score.tolist() == scores[1::2].tolist()
+    assert (cat.objects, dog.objects) == (1, 0)
+    assert cat.true.tolist() == [True] + [False] * 29 and not dog.true.any()

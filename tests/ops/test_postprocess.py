@@ -160,6 +160,8 @@ def test_final_outputs_are_filtered(limits, classes, scores):
     ("changes", "scores"),
     [
         ({"counts": -5}, []),
+        ({"counts": -1}, []),
+        ({"boxes": [[0, 0.5, 1, 0.5], [0.5, 0, 0.5, 1], [0, 0, 1, 1], [0, 0, 1, 1]]}, [0.7]),
         ({"counts": 2**62}, [0.9, 0.8, 0.7, 0.6]),
         ({"labels": [2, -1, 2**40, 0]}, []),
         ({"scores": [np.nan, np.inf, -np.inf, 0.6]}, []),
@@ -241,6 +243,12 @@ def test_the_letterbox_is_undone_with_the_size_that_the_picture_really_got():
     np.testing.assert_allclose(found.boxes, [[0, 0, 500, 0.2 * 300 * 3.33]], rtol=1e-6)
 
 
+def test_boxes_are_cut_at_top_and_bottom_as_well():
+    offsets = np.array([[0, -5, 0, 0], [0, 5, 0, 0]], np.float32)  # up and down by half a picture
+    found = run(logits([2, -9], [1, -9]), offsets, SPEC, (100, 60))
+    np.testing.assert_allclose(found.boxes, [[0, 0, 50, 30], [50, 30, 100, 60]], rtol=1e-5)
+
+
 def test_edges_of_the_picture_itself_are_inside():
     offsets = np.zeros((2, 4), np.float32)
     found = run(logits([1, -9], [2, -9]), offsets, SPEC, (64, 48))
@@ -257,3 +265,4 @@ def test_the_picture_of_a_batch_is_the_one_that_is_asked_for():
     both.scores[1] = [0.6, 0.5, 0.4, 0.3]
     both.counts[1] = 2
     assert postprocess(both, SPEC, (100, 40), picture=1).scores.tolist() == pytest.approx([0.6, 0.5])
+    assert postprocess(both, SPEC, (100, 40)).scores.tolist() == pytest.approx([0.9, 0.8, 0.7])

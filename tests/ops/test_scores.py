@@ -79,7 +79,7 @@ def test_scores_at_the_threshold_are_below_it():
 
 def test_sigmoid_is_exact_down_to_minus_80():
     assert sigmoid(np.float32([-80, -79.5, -1000])).tolist() == pytest.approx(
-        [np.exp(-80.0), np.exp(-79.5), np.exp(-80.0)], rel=1e-6
+        [np.exp(-80.0), np.exp(-79.5), np.exp(-80.0)], rel=1e-6, abs=0
     )
 
 
@@ -110,3 +110,25 @@ def test_no_classes_give_no_candidates(rng, kind):
     logits = rng.normal(0, 3, (20, 4)).astype(np.float32)
     for found in (candidates(logits, kind, 0.1, none), score_candidates(class_scores(logits, kind), 0.1, none)):
         assert [len(each) for each in found] == [0, 0, 0]
+
+
+def test_the_sum_of_softmax_is_taken_in_float64(rng):
+    logits = rng.normal(0, 1, (500, 81)).astype(np.float32)
+    powers = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64)).astype(np.float32)
+    sums = powers.astype(np.float64).sum(axis=1, keepdims=True).astype(np.float32)
+    np.testing.assert_array_equal(softmax(logits), powers / sums)
+
+
+def test_one_class_alone_has_as_many_priors_as_rows():
+    logits = np.array([[5], [-5], [5]], np.float32)
+    for prior, label, _ in (candidates(logits, "sigmoid", 0.5), score_candidates(sigmoid(logits), 0.5)):
+        assert prior.tolist() == [0, 2] and label.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("label", range(5))
+def test_a_class_that_is_chosen_alone_is_looked_at_itself(kind, label):
+    row = np.full((1, 5 + (kind == "softmax")), -9, np.float32)
+    row[0, label + (kind == "softmax")] = 5
+    for chosen, found in ((label, [label]), ((label + 1) % 5, [])):
+        assert candidates(row, kind, 0.9, np.array([chosen]))[1].tolist() == found

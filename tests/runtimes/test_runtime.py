@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+import edgessd
 from edgessd import Detector, zoo
 from edgessd.errors import EdgeSSDError, EngineError, OptionError
 from edgessd.runtimes import FakeRuntime, load_runtime
@@ -52,6 +53,35 @@ def test_what_an_engine_raises_is_one_line_of_ours(runtime):
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(runtime.name)
     assert len(Detector(runtime, score_threshold=0.5)(BLANK)) == 2  # it goes on
+
+
+@pytest.mark.parametrize("level", ["raw", "decoded", "nms"])
+def test_a_score_equal_to_the_threshold_goes_at_every_level_and_in_filter(make_onnx, tmp_path, level):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(make_onnx.onnx_graph(level).SerializeToString())
+    everything = Detector.load(path, "onnx", threads=1)
+    found = everything(BLANK)
+    assert len(found) == 2
+    for score in found.scores:
+        for threshold in (score, float(score)):
+            expected = found.scores[found.scores > score].tolist()
+            assert everything.with_options(score_threshold=threshold)(BLANK).scores.tolist() == expected
+            assert found.filter(threshold).scores.tolist() == expected
+
+
+@pytest.mark.parametrize("level", ["raw", "decoded", "nms"])
+def test_no_classes_at_all_at_every_level(make_onnx, tmp_path, level):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(make_onnx.onnx_graph(level).SerializeToString())
+    detector = Detector.load(path, "onnx", threads=1)
+    for use in (
+        lambda: Detector.load(path, classes=[]),
+        lambda: detector.with_options(classes=[]),
+        lambda: edgessd.detect(BLANK, path, classes=[]),
+        lambda: detector(BLANK).filter(classes=[]),
+    ):
+        with pytest.raises(OptionError, match="classes names none"):
+            use()
 
 
 @pytest.mark.parametrize(

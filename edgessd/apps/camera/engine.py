@@ -69,7 +69,7 @@ class Engine:
             threads=self._threads,
             score_threshold=detector.thresholds.score_threshold,
             classes=spec.classes,
-            chosen=self._chosen,
+            chosen=detector.classes,
         )
 
     @property

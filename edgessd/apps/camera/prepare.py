@@ -13,6 +13,7 @@ from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.apps.camera.mqtt_address import MqttAddress, is_topic
 from edgessd.apps.camera.settings import Settings
 from edgessd.errors import OptionError, printable
+from edgessd.io.address import url_scheme
 from edgessd.io.local import is_pattern, matching_files
 from edgessd.io.targets import keep_sources
 from edgessd.io.video import check_video_target
@@ -35,19 +36,28 @@ def check_settings(settings: Settings) -> None:
     )
     if settings.json_file == settings.csv_file == "-":
         raise OptionError("--json - and --csv - would mix on the terminal: give one of them a file")
-    if settings.web is None and settings.web_cert is not None:
-        raise OptionError("--web-cert belongs to --web")
-    if settings.mqtt is None:
-        _check_without_mqtt(settings)
+    _check_company(settings)
+    if settings.mqtt is None and settings.home_assistant:
+        raise OptionError("--home-assistant needs --mqtt: it is told over MQTT")
     if not is_topic(settings.discovery_prefix):
         raise OptionError(f"--discovery-prefix {printable(settings.discovery_prefix)}: no topic of MQTT")
 
 
-def _check_without_mqtt(settings: Settings) -> None:
-    if settings.home_assistant:
-        raise OptionError("--home-assistant needs --mqtt: it is told over MQTT")
-    if settings.mqtt_password_file is not None:
-        raise OptionError("--mqtt-password-file belongs to --mqtt")
+def _check_company(settings: Settings) -> None:
+    """Refuse what stands alone and would do nothing."""
+    for owner, options in {
+        "--web": {"--web-cert": settings.web_cert, "--web-token-file": settings.web_token_file},
+        "--mqtt": {"--mqtt-password-file": settings.mqtt_password_file},
+        "--webhook": {
+            "--webhook-password-file": settings.webhook_password_file,
+            "--webhook-token-file": settings.webhook_token_file,
+        },
+    }.items():
+        for option, value in options.items():
+            if value is not None and getattr(settings, owner.removeprefix("--")) is None:
+                raise OptionError(f"{option} belongs to {owner}")
+    if settings.source_password_file is not None and url_scheme(settings.source) in (None, "file"):
+        raise OptionError("--source-password-file belongs to a --source that is an address")
 
 
 def shapes(settings: Settings) -> list[Shape]:

@@ -62,6 +62,8 @@ def test_threshold_and_classes_change_what_is_found() -> None:
     assert len(engine.detect(PICTURE)) == 2
     with pytest.raises(OptionError, match="no class 'cow'"):
         engine.set_classes(["cow"])
+    with pytest.raises(OptionError, match="classes names none"):
+        engine.set_classes([])
     assert engine.info.chosen is None
 
 

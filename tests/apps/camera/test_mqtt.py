@@ -18,6 +18,7 @@ from edgessd.apps.camera import home_output, mqtt_address
 from edgessd.apps.camera.home_assistant import Topics, discovery
 from edgessd.apps.camera.home_output import HomeAssistantOutput
 from edgessd.apps.camera.jpeg import decode_jpeg
+from edgessd.apps.camera.mqtt import MqttLink
 from edgessd.apps.camera.mqtt_address import MqttAddress, own_topic, topic_level
 from edgessd.apps.camera.presence import Presence
 from edgessd.cli.app import app
@@ -77,6 +78,9 @@ def test_password_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: py
     [
         (["--home-assistant"], "--home-assistant needs --mqtt"),
         (["--mqtt-password-file", "x"], "--mqtt-password-file belongs to --mqtt"),
+        (["--webhook-token-file", "x"], "--webhook-token-file belongs to --webhook"),
+        (["--web-token-file", "x"], "--web-token-file belongs to --web"),
+        (["--source-password-file", "x"], "--source-password-file belongs to a --source that is an address"),
         (["--mqtt", "mqtt://host/a", "--discovery-prefix", "a/#"], "--discovery-prefix a/#: no topic"),
         (["--mqtt", "mqtt://host/a"], "--mqtt needs --on-detect CLASS"),
     ],
@@ -421,3 +425,25 @@ def test_messages_hold_against_home_assistants_own_schemas(tmp_path: Path) -> No
     done = subprocess.run([python, script, tmp_path / "messages.json"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stdout + done.stderr
     assert done.stdout.startswith("18 messages, 0 refused by Home Assistant ")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("Not authorized", "the broker refused: not authorised: check user and password (EDGESSD_MQTT_PASSWORD)"),
+        ("Bad user name or password", "the broker refused: wrong user or password: check user and password"),
+        ("Unsupported protocol version", "the broker refused: it does not speak MQTT 3.1.1"),
+        ("Server unavailable", "the broker refused: it is not ready"),
+        ("Quota exceeded", "the broker refused: quota exceeded"),
+    ],
+)
+def test_refusals_are_said_in_words(code: str, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("paho.mqtt")
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    link = MqttLink(MqttAddress.parse("mqtt://me:s3cret@cam/a"))
+    for _ in range(2):  # told once
+        link._connected(None, None, None, ReasonCode(PacketTypes.CONNACK, code))
+    err = capfd.readouterr().err
+    assert err.count("mqtt://cam:1883/a: ") == 1 and said in err and "s3cret" not in err and not link.up

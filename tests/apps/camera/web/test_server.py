@@ -20,7 +20,7 @@ from edgessd.apps.camera.jpeg import encode_jpeg
 from edgessd.apps.camera.web.metrics import exposition
 from edgessd.apps.camera.web.routes import MAX_VIEWERS
 from edgessd.apps.camera.web.server import WebAddress
-from edgessd.errors import OptionError
+from edgessd.errors import OptionError, printable
 
 websockets: Any = pytest.importorskip("websockets")
 connect: Any = pytest.importorskip("websockets.sync.client").connect
@@ -392,3 +392,13 @@ def test_camera_without_extras_imports_none_of_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "[]\n"
+
+
+def test_only_a_token_that_was_made_here_is_told() -> None:
+    given, made = WebAddress.parse("127.0.0.1:0", "s3cret-token"), WebAddress.parse("0.0.0.0:0")
+    try:
+        assert not given.fresh and "s3cret" in given.url and "s3cret" not in printable(given.url) + repr(given)
+        assert made.fresh and made.token is not None and made.token not in repr(made)
+    finally:
+        given.listener.close()
+        made.listener.close()
