@@ -277,6 +277,8 @@ def test_without_classes_the_objects_say_what_is_known():
         ({"objects": [{"label": 3, "score": 1.0, "box": [1, 2, 3, 4]}]}, "outside its 3 classes"),
         ({"objects": [{"label": 0, "name": "dog", "score": 1.0, "box": [1, 2, 3, 4]}]}, "label 0, 'cat', and the name"),
         ({"objects": [{"label": 10**6, "score": 1.0, "box": [1, 2, 3, 4]}], "classes": None}, "labels lie below"),
+        ({"objects": [{"label": 0, "score": float("nan"), "box": [1, 2, 3, 4]}]}, "no finite number"),
+        ({"objects": [{"label": 0, "score": 1.0, "box": [1, 2, 3, float("inf")]}]}, "no finite number"),
         ({"classes": ["cat"], "objects": []}, "other classes than those given"),
         ({"width": 0}, "image_size"),
     ],

@@ -164,14 +164,14 @@ def check_writable(target: Path) -> Path:
         place = followed(target)
         folder = place.parent
         is_folder, has_folder = place.is_dir(), folder.is_dir()
+    if _is_special(place):
+        return place
     if os.path.islink(place):  # noqa: PTH114
         raise InputError(f"cannot write {printable(target)}: this link leads round in a circle")
     if place.name == "" or is_folder:
         raise InputError(f"{printable(target)} is a folder: give the name of a file in it")
     if not has_folder:
         raise InputError(f"cannot write {printable(target)}: there is no folder {printable(folder)}, make it first")
-    if _is_special(place):
-        return place
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write {printable(target)}: no permission to write in {printable(folder)}")
     sweep(folder)
@@ -195,8 +195,10 @@ def writing(target: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 def followed(target: Path) -> Path:
-    """Return `target`, or where it leads if it is a link."""
-    return Path(os.path.realpath(target)) if os.path.islink(target) else target  # noqa: PTH114 - raises nothing
+    """Return `target`, or where it leads if it is a link; a link to a pipe (/dev/stdout) leads to no name."""
+    if not os.path.islink(target) or _is_special(target):  # noqa: PTH114 - raises nothing
+        return target
+    return Path(os.path.realpath(target))
 
 
 def sync_tree(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex, overload
 
@@ -218,6 +219,8 @@ class Detections:
     ) -> Detections:
         """Make detections of a record whose types are checked already; see `from_dict`."""
         objects = record.objects
+        if not all(map(isfinite, (number for each in objects for number in (each.score, *each.box)))):
+            raise InputError("this is no result of edgessd: a box or a score in it is no finite number")
         return cls(
             np.array([each.box for each in objects], np.float64),
             np.array([each.score for each in objects], np.float64),

@@ -76,7 +76,7 @@ def _stamp(path: Path) -> Hashable:
         status = resolved.stat()
     except (OSError, ValueError):
         return str(path)
-    return str(resolved), status.st_ino, status.st_size, status.st_mtime_ns
+    return str(resolved), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _resolved(path: Path) -> Path:

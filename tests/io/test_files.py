@@ -170,6 +170,17 @@ def test_a_device_or_pipe_is_written_to_and_never_replaced(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [pipe]
 
 
+def test_link_to_a_pipe_without_a_name_is_written_to() -> None:
+    """`--json /dev/stdout | jq`: the link leads to `pipe:[1234]`, which is no file."""
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc")
+    reader, writer = os.pipe()
+    with open(reader, "rb") as file:  # noqa: PTH123
+        write_text_atomic(f"/proc/self/fd/{writer}", "text")
+        os.close(writer)
+        assert file.read() == b"text"
+
+
 def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")

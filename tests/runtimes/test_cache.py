@@ -48,7 +48,9 @@ def test_one_that_goes_ends_with_its_last_user_and_is_not_closed_before(loads, f
     kept.run(kept._logits[None])
 
 
-@pytest.mark.parametrize("change", ["content", "time", "another file", "link", "weights", "new weights"])
+@pytest.mark.parametrize(
+    "change", ["content", "same size and time", "time", "another file", "link", "weights", "new weights"]
+)
 def test_a_file_that_changed_is_loaded_anew(loads, files, tmp_path, change):
     path, other = files[:2]
     beside = path.with_suffix(".bin")
@@ -63,6 +65,9 @@ def test_a_file_that_changed_is_loaded_anew(loads, files, tmp_path, change):
     status = path.stat()
     if change == "content":
         path.write_bytes(b"longer model")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif change == "same size and time":
+        path.write_bytes(path.read_bytes()[::-1])
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     elif change == "time":
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))

@@ -53,7 +53,7 @@ class OpenCvDecoder:
     """
 
     def __init__(self, capture: cv2.VideoCapture, path: str | None = None) -> None:
-        self._capture, self._reached = capture, 0.0
+        self._capture, self._reached, self._start = capture, 0.0, 0.0
         if not capture.isOpened():
             capture.release()
             raise InputError("it cannot be opened")
@@ -96,6 +96,8 @@ class OpenCvDecoder:
             stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if stamp < 0:  # OpenCV 4 where FFmpeg does not know the beginning
                 stamp = 0.0
+            if not index:  # stamps are counted from it, and the duration of a Matroska is not
+                self._start = max(0.0, self._capture.get(cv2.CAP_PROP_PTS) / self.info.fps)
             self._reached = max(self._reached, stamp)
             if frame.ndim == 2 or frame.shape[2] == 1:
                 frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
@@ -112,9 +114,10 @@ class OpenCvDecoder:
         duration, fps = self.info.duration, self.info.fps
         if duration is None or not self._reached:
             return None
-        if self._reached + 1 / fps >= duration - max(2 / fps, min(duration / 100, 2.0)):
+        reached = self._start + self._reached
+        if reached + 1 / fps >= duration - max(2 / fps, min(duration / 100, 2.0)):
             return None
-        return f"it ended after {self._reached:.1f} of {duration:.1f} s"
+        return f"it ended after {reached:.1f} of {duration:.1f} s"
 
     def close(self) -> None:
         """Give the file, the connection or the camera back."""

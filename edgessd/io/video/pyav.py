@@ -113,8 +113,8 @@ class PyAvDecoder:
         return count if count else None
 
     def _duration(self) -> float | None:
-        promised, start = self._promised(), self._stream.start_time
-        return None if promised is None else float(promised - (start or 0) * (self._stream.time_base or 0))
+        promised, start = self._promised(), (self._stream.start_time or 0) * (self._stream.time_base or 0)
+        return None if promised is None else float(promised - start if promised > start else promised)
 
     def _promised(self) -> Fraction | None:
         """Seconds, from the beginning of the container's clock to the announced end; None without a promise."""
@@ -125,8 +125,8 @@ class PyAvDecoder:
             return Fraction(stream.frames / stream.average_rate)
         if stream.duration:
             return Fraction(((stream.start_time or 0) + stream.duration) * stream.time_base)
-        if self._container.duration:
-            return Fraction((self._container.start_time or 0) + self._container.duration, 1_000_000)
+        if self._container.duration:  # counted from 0 in Matroska, not from the first stamp
+            return Fraction(self._container.duration, 1_000_000)
         return None
 
     def frames(self) -> Iterator[tuple[Image, float | None]]:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,14 +21,15 @@ TENTHS = [number / 10 for number in range(10)]
 TWENTYFIFTHS = [number / 25 for number in range(10)]
 VARYING = [0.0, 0.1, 0.2, 0.3] + [0.4 + number / 30 for number in range(6)]  # 10, then 30 frames a second
 SPARSE = [0.0, 0.1, 5.0, 5.1]  # a screen recording: frames only where something happens
+LATE = [7 + number / 10 for number in range(10)]  # a recording that goes on with the clock of its camera
 
 # file, codec, stamps, what else is special about it
 TABLE: list[tuple[str, str, list[float], dict[str, Any]]] = [
     *((f"{kind}.{name}", "libx264", stamps, {}) for name in ("mp4", "mov", "ts", "m2ts")
-      for kind, stamps in (("fixed", TENTHS), ("varying", VARYING), ("sparse", SPARSE))),
+      for kind, stamps in (("fixed", TENTHS), ("varying", VARYING), ("sparse", SPARSE), ("late", LATE))),
     *((f"{kind}.{name}", codec, stamps, {"base": MILLIS})
       for name, codec in (("mkv", "libx264"), ("webm", "libvpx"), ("flv", "flv1"))
-      for kind, stamps in (("fixed", TENTHS), ("varying", VARYING), ("sparse", SPARSE))),
+      for kind, stamps in (("fixed", TENTHS), ("varying", VARYING), ("sparse", SPARSE), ("late", LATE))),
     ("fixed.avi", "mpeg4", TENTHS, {"base": None}),
     ("fixed.wmv", "mpeg4", TENTHS, {"base": None}),
     ("fixed.mpg", "mpeg1video", TWENTYFIFTHS, {"base": None, "rate": 25}),
@@ -66,7 +70,8 @@ def test_frames_stamps_and_size(
     # Before 4.13 OpenCV tells no stamps of a Matroska file whose second frame comes late.
     old = tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 13)
     if engine == "pyav" or (name not in ONLY_PYAV and not (old and name == "sparse.mkv")):
-        assert [each.time for each in frames] == pytest.approx(stamps, abs=0.012 if name.endswith(".gif") else 0.002)
+        times = [stamp - stamps[0] for stamp in stamps]
+        assert [each.time for each in frames] == pytest.approx(times, abs=0.012 if name.endswith(".gif") else 0.002)
     for number, (image, _) in enumerate(frames):
         assert image.shape == (48, 64, 3) and image.dtype == np.uint8
         assert abs(float(image[-7:-1, -7:-1].mean()) - (20 + 10 * number)) < 12
@@ -311,3 +316,32 @@ def test_videos_in_threads_do_not_disturb_each_other(
     for thread in threads:
         thread.join()
     assert counts == [10] * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_child_of_a_fork_refuses_an_open_video_and_ends(
+    engine: str, tmp_path: Path, make_clip: Callable[..., Path]
+) -> None:
+    """A decoder's threads are not in the child, where freeing it would wait for them."""
+    script = tmp_path / "fork.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from edgessd.io.video import VideoFile, pyav\n"
+        "pyav.available = (lambda: False) if sys.argv[1] == 'opencv' else pyav.available\n"
+        "with VideoFile(sys.argv[2]) as video:\n"
+        "    frames = iter(video)\n"
+        "    next(frames)\n"
+        "    child = os.fork()\n"
+        "    if child:\n"
+        "        print(os.waitpid(child, 0)[1], len(list(frames)))\n"
+        "    else:\n"
+        "        signal.alarm(20)\n"
+        "        next(frames)\n"
+    )
+    clip = make_clip(tmp_path / "a.mp4", [number / 10 for number in range(30)])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script, engine, clip], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.split() == ["256", "29"], done.stderr  # it ended with exit code 1
+    assert "a.mp4: was opened before this process was forked: open it in the child" in done.stderr
