@@ -19,12 +19,13 @@ _HOST = re.compile(r"(?:[^\s:@\[\]]*\.[^\s:@\[\]]*|localhost|\[[0-9a-fA-F:.]+\])
 _NAMED = ("s3", "gs", "file")  # their first part is a bucket, or nothing
 _SECRET = (
     r"(?:(?:pass|pwd|psw|secret|token|credential|signature|auth(?!or(?!i))|api[\-_.]?key|session|jwt|bearer)[\w.\-]*"
-    r"|(?<![a-z])(?:pw|code|pin|otp|hash|sas|login|policy|hdnea|hdnts)|key|sig|hmac|pas|pswd|psk)"
+    r"|(?<![a-z])(?:pw|code|pin|otp|tok|hash|sas|login|policy|hdnea|hdnts)|key|sig|hmac|pas|pswd|psk)"
 )
 _SECRET_NAME = re.compile(rf"{_SECRET}\Z", re.IGNORECASE)
 _JOINTS = re.compile(r"[^\w.\-;]+")  # of names such as `camera[password]`
 _SECRET_AND_REST = re.compile(rf"({_SECRET}=).*", re.IGNORECASE | re.DOTALL)
 _SECRET_PROPERTY = re.compile(rf"({_SECRET}\s*=\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;\"']+)", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"\b((?:basic|bearer)\s+)[^\s\"']+", re.IGNORECASE)  # of `Authorization: Bearer ...`
 _IN_TEXT = re.compile(
     r"(?<![a-zA-Z0-9+.\-])[a-zA-Z][a-zA-Z0-9+.\-]+:/{1,2}(?!/*(?:\[user@\]|USER@))[^\s\"'<>]*[^\s\"'<>:.,;)]"
 )
@@ -100,4 +101,4 @@ def masked_text(text: str) -> str:
 
 def masked_properties(text: str) -> str:
     """Return a pipeline of GStreamer, or a command, without logins and values of what sounds like secrets."""
-    return _SECRET_PROPERTY.sub(rf"\1{HIDDEN}", masked_text(text))
+    return _CREDENTIALS.sub(rf"\1{HIDDEN}", _SECRET_PROPERTY.sub(rf"\1{HIDDEN}", masked_text(text)))

@@ -6,7 +6,6 @@ happens at the latest when the child ends. So a child keeps what it inherits for
 
 from __future__ import annotations
 
-import ctypes
 import os
 import weakref
 from typing import ClassVar, Protocol
@@ -32,11 +31,6 @@ def watch(runtime: Forkable) -> None:
     """Call `forked` of this runtime in every child for as long as it lives."""
     _loaded.add(runtime)
     _kinds.add(type(runtime))
-
-
-def keep_for_ever(value: object) -> None:
-    """Never free an object, not even when the interpreter ends."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 def _in_child() -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 from numpy.typing import NDArray
 
+from edgessd._forever import keep_for_ever
 from edgessd.errors import EdgeSSDError, EngineError, one_line
 from edgessd.model_file.foreign import Labels
 from edgessd.ops.outputs import Outputs
@@ -90,7 +91,7 @@ class Runtime(ABC):
 
     def forked(self) -> None:
         """In the child of a fork: the engine's threads stayed with the parent, so that it can neither run nor end."""
-        _fork.keep_for_ever(dict(vars(self)))
+        keep_for_ever(dict(vars(self)))
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._inherited = True
 

@@ -118,7 +118,7 @@ def test_ill_formed_is_one_line_that_says_what_to_do(text: str, shown: str, says
         ("http://h.de/x?X-Amz-Signature=a&X-Amz-Credential=b&X-Amz-Date=1", None),
         ("http://h.de/x?%74oken=abc", "http://h.de/x?%74oken=***"),
         ("http://h.de/x?id=1;password=abc", "http://h.de/x?id=1;password=***"),
-        ("http://h.de/x?loginuse=me&loginpas=abc&psk=d", "http://h.de/x?loginuse=me&loginpas=***&psk=***"),
+        ("http://h.de/x?loginuse=me&loginpas=a&psk=b&tok=c", "http://h.de/x?loginuse=me&loginpas=***&psk=***&tok=***"),
         ("http://h.de/x?cam[password]=a&token[]=b", "http://h.de/x?cam[password]=***&token[]=***"),
         ("http://h.de/x?pass%20word=abc&cam%5Bpw%5D=d", "http://h.de/x?pass%20word=***&cam%5Bpw%5D=***"),
         ("http://h.de/x?author=me&id=7&compass", "http://h.de/x?author=me&id=7&compass"),

@@ -117,7 +117,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cooldown: Annotated[Seconds, Option("Seconds a class must be away before its next event.", panel=_EVENTS)] = 10.0
     webhook: Annotated[
         str | None,
-        Option("POST each event as JSON.", panel=_EVENTS, metavar="URL", env="EDGESSD_WEBHOOK", address=True),
+        Option("POST each event as JSON.", panel=_EVENTS, metavar="URL", env="EDGESSD_WEBHOOK", secret=True),
     ] = None
     webhook_password_file: Annotated[
         Path | None, Option("Password of the user in its address; or set EDGESSD_WEBHOOK_PASSWORD.", panel=_EVENTS)
@@ -125,9 +125,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     webhook_token_file: Annotated[
         Path | None, Option("Token that it asks for (Bearer); or set EDGESSD_WEBHOOK_TOKEN.", panel=_EVENTS)
     ] = None
-    execute: Annotated[str | None, Option("Run for each event, JSON on stdin.", panel=_EVENTS, metavar="CMD")] = field(
-        default=None, name="exec"
-    )
+    execute: Annotated[
+        str | None, Option("Run for each event, JSON on stdin.", panel=_EVENTS, metavar="CMD", address=True)
+    ] = field(default=None, name="exec")
     clips: Annotated[Path | None, Option("Record a video around each event.", panel=_EVENTS, metavar="DIR")] = None
     clip_before: Annotated[float, Meta(ge=0, le=60), Option("Seconds of a clip before its event.", panel=_EVENTS)] = 3.0
     clip_after: Annotated[float, Meta(ge=0, le=240), Option("Seconds of a clip after its event.", panel=_EVENTS)] = 5.0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edgessd._forever import keep_for_ever
 from edgessd.errors import InputError
 from edgessd.io.address import Address, source_name, url_scheme
 from edgessd.io.files import printable
@@ -16,6 +18,8 @@ from edgessd.io.local import local_path
 from edgessd.io.video import pyav
 from edgessd.io.video.opencv import OpenCvDecoder, open_capture
 from edgessd.io.video.types import Decoder, StreamClock, VideoFrame
+
+_decoders: weakref.WeakSet[Decoder] = weakref.WeakSet()
 
 
 class VideoFile:
@@ -53,11 +57,17 @@ class VideoFile:
             ) from None
         self.info = self._decoder.info
         self.index = 0
+        self._process = os.getpid()
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Yield each frame; its picture is an array of its own."""
-        clock = StreamClock(self.info.fps)
-        for image, stamp in self._decoder.frames():
+        clock, frames = StreamClock(self.info.fps), self._decoder.frames()
+        while True:
+            if os.getpid() != self._process:  # its threads are not here, and the file is one with the parent
+                raise InputError(f"{self._name}: was opened before this process was forked: open it in the child")
+            if (frame := next(frames, None)) is None:
+                break
+            image, stamp = frame
             self.index += 1
             yield VideoFrame(image, clock.at(stamp))
         if self.index == 0:
@@ -69,8 +79,9 @@ class VideoFile:
             )
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        self._decoder.close()
+        """Close the file; a second call does nothing, nor does one in the child of a fork."""
+        if os.getpid() == self._process:
+            self._decoder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -91,8 +102,11 @@ def open_decoder(source: str, *, timeout: float = 10.0, live: bool = False) -> D
     if pyav.available():
         # An absolute path, so that a name with a colon is not taken for one of FFmpeg's protocols.
         where = Address.parse(source).with_login if remote else f"file:{Path(source).absolute()}"
-        return pyav.PyAvDecoder(where, timeout=timeout if remote else None, live=live)
-    return OpenCvDecoder(open_capture(source, timeout=timeout), None if remote else source)
+        decoder: Decoder = pyav.PyAvDecoder(where, timeout=timeout if remote else None, live=live)
+    else:
+        decoder = OpenCvDecoder(open_capture(source, timeout=timeout), None if remote else source)
+    _decoders.add(decoder)
+    return decoder
 
 
 def _check_file(path: str, name: str) -> None:
@@ -111,3 +125,12 @@ def _check_file(path: str, name: str) -> None:
         raise InputError(f"{name}: no such file: check the path (now in {printable(Path.cwd())})") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: cannot be read: {printable(getattr(error, 'strerror', None) or error)}") from error
+
+
+def _in_child() -> None:
+    for decoder in list(_decoders):
+        keep_for_ever(dict(vars(decoder)))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_in_child)

@@ -128,6 +128,8 @@ def test_print_config_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGESSD_SOURCE", "rtsp://me:S3CRET@cam/live")
     monkeypatch.setenv("EDGESSD_WEBHOOK", "http://me:S3CRET@cam/hook?key=S3CRET")
     monkeypatch.setenv("EDGESSD_WEB_TOKEN", "S3CRET-token")
-    result = CliRunner().invoke(app, ["camera", "--print-config"])
+    command = "curl -H 'Authorization: Bearer S3CRET' http://me:S3CRET@cam/x"
+    result = CliRunner().invoke(app, ["camera", "--print-config", "--exec", command])
     assert result.exit_code == 0 and "S3CRET" not in result.output
-    assert '#source = "rtsp://cam/live"' in result.output and '#webhook = "http://cam/hook?key=***"' in result.output
+    assert '#source = "rtsp://cam/live"' in result.output and '#webhook = "..."' in result.output
+    assert "#exec = \"curl -H 'Authorization: Bearer ***' http://cam/x\"" in result.output

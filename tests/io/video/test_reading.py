@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -313,3 +316,32 @@ def test_videos_in_threads_do_not_disturb_each_other(
     for thread in threads:
         thread.join()
     assert counts == [10] * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_child_of_a_fork_refuses_an_open_video_and_ends(
+    engine: str, tmp_path: Path, make_clip: Callable[..., Path]
+) -> None:
+    """A decoder's threads are not in the child, where freeing it would wait for them."""
+    script = tmp_path / "fork.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from edgessd.io.video import VideoFile, pyav\n"
+        "pyav.available = (lambda: False) if sys.argv[1] == 'opencv' else pyav.available\n"
+        "with VideoFile(sys.argv[2]) as video:\n"
+        "    frames = iter(video)\n"
+        "    next(frames)\n"
+        "    child = os.fork()\n"
+        "    if child:\n"
+        "        print(os.waitpid(child, 0)[1], len(list(frames)))\n"
+        "    else:\n"
+        "        signal.alarm(20)\n"
+        "        next(frames)\n"
+    )
+    clip = make_clip(tmp_path / "a.mp4", [number / 10 for number in range(30)])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script, engine, clip], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.split() == ["256", "29"], done.stderr  # it ended with exit code 1
+    assert "a.mp4: was opened before this process was forked: open it in the child" in done.stderr
