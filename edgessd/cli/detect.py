@@ -46,8 +46,12 @@ def detect(
     max_detections: options.MaxDetections = None,
     classes: options.Classes = None,
     save: Annotated[Path | None, typer.Option(help="Folder for annotated pictures and videos.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all detections to this JSON file; - is the terminal.")] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one line per object to this CSV file; - is the terminal.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all detections to this JSON file, or -.")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write one line per object to this CSV file, or -.")
+    ] = None,
     timings: Annotated[bool, typer.Option(help="Print milliseconds per stage.")] = False,
 ) -> None:
     """Detect objects; print a table, and save annotated copies, JSON or CSV."""
