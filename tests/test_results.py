@@ -364,8 +364,14 @@ def test_merging_keeps_the_best_first():
     ],
 )
 def test_what_cannot_be_merged(other):
-    with pytest.raises(InputError, match=r"cannot be merged|no detections to merge"):
-        Detections.merge([] if other is None else [make(), other])
+    with pytest.raises(InputError, match=r"cannot be merged|a list of Detections, at least one"):
+        Detections.merge([make(), other])
+
+
+@pytest.mark.parametrize("parts", [[], None, make(), 3])
+def test_what_is_no_list_of_detections(parts):
+    with pytest.raises(InputError, match="a list of Detections, at least one"):
+        Detections.merge(parts)
 
 
 def test_detections_under_other_classes():

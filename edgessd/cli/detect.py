@@ -21,13 +21,14 @@ from edgessd.cli.annotated import AnnotatedOutput
 from edgessd.cli.progress import LateProgress
 from edgessd.cli.slips import refuse_live
 from edgessd.detector import Detector, Frame
-from edgessd.errors import EdgeSSDError, InputError
+from edgessd.errors import EdgeSSDError, InputError, OptionError
 from edgessd.io.files import check_writable, printable, write_text_atomic
 from edgessd.io.sources import expand
 from edgessd.io.targets import keep_sources
 from edgessd.options.secrets import source_with_password
 
 STAGES = ("read", "preprocess", "run", "postprocess")
+STDOUT = Path("-")
 
 
 def detect(
@@ -45,17 +46,23 @@ def detect(
     max_detections: options.MaxDetections = None,
     classes: options.Classes = None,
     save: Annotated[Path | None, typer.Option(help="Folder for annotated pictures and videos.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all detections to this JSON file.")] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one line per object to this CSV file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all detections to this JSON file, or -.")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write one line per object to this CSV file, or -.")
+    ] = None,
     timings: Annotated[bool, typer.Option(help="Print milliseconds per stage.")] = False,
 ) -> None:
     """Detect objects; print a table, and save annotated copies, JSON or CSV."""
-    for target in (json_file, csv_file):
-        if target is not None:
-            check_writable(target)
+    targets = [target for target in (json_file, csv_file) if target is not None and target != STDOUT]
+    for target in targets:
+        check_writable(target)
+    if json_file == csv_file == STDOUT:
+        raise OptionError("--json - and --csv - would mix on the terminal: give one of them a file")
     failures: list[EdgeSSDError] = []
     items = _expanded(sources, failures)
-    keep_sources([json_file, csv_file], [model, spec, labels, *items])
+    keep_sources(targets, [model, spec, labels, *items])
     detector = options.load_detector(
         model, runtime, threads, spec, score_threshold, iou_threshold, max_detections, classes, labels
     )
@@ -65,10 +72,10 @@ def detect(
     # Whatever ended the work, what was found is kept: the files first, because the terminal may take no more.
     if work.records or work.problem is None:
         if json_file is not None:
-            work.keep(lambda: write_text_atomic(json_file, json.dumps(work.document(), indent=1) + "\n"))
+            work.keep(lambda: _write(json_file, json.dumps(work.document(), indent=1) + "\n"))
         if csv_file is not None:
-            work.keep(lambda: write_text_atomic(csv_file, _csv(work.records)))
-    console = Console(markup=False)
+            work.keep(lambda: _write(csv_file, _csv(work.records)))
+    console = Console(markup=False, stderr=STDOUT in (json_file, csv_file))
     if work.records:
         console.print(_table(work.records))
     if timings and work.records:
@@ -76,6 +83,14 @@ def detect(
     for written in work.output.written:
         console.print(f"wrote {printable(written)}", highlight=False, soft_wrap=True)
     work.end()
+
+
+def _write(target: Path, text: str) -> None:
+    """Write a file, or to standard output, which has nothing else then."""
+    if target == STDOUT:
+        sys.stdout.write(text)
+    else:
+        write_text_atomic(target, text)
 
 
 class _Work:

@@ -158,8 +158,10 @@ def make_folder(folder: Path) -> None:
 def check_writable(target: Path) -> Path:
     """Return where `target` is to be written, links followed; clear the folder of what killed runs left.
 
-    Raises InputError when `target` is a folder, or its folder is missing or cannot be written to.
+    Raises InputError when `target` is a folder or `-`, or its folder is missing or cannot be written to.
     """
+    if os.fspath(target) == "-":
+        raise InputError("- is no file: give a name, or /dev/stdout for the terminal")
     with writing(target):
         place = followed(target)
         folder = place.parent

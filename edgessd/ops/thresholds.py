@@ -21,7 +21,7 @@ def changed(spec: ModelSpec, base: Thresholds, **given: Any) -> Thresholds:
         limits = msgspec.convert(values, Thresholds)
     except msgspec.ValidationError as error:
         name = next((k for k in values if f"$.{k}" in str(error)), "threshold")
-        raise OptionError(f"{name} {values.get(name)}: {error}") from None
+        raise OptionError(f"{name} {values.get(name)}: {str(error).partition(' - at `$')[0]}") from None
     _check_baked_in(spec, limits)
     return limits
 

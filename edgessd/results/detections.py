@@ -158,9 +158,9 @@ class Detections:
         Equal scores keep their order; timings are added up; doubles stay. Raises InputError where there is none, and
         where classes, category ids or the picture's size differ.
         """
-        found = list(parts)
-        if not found:
-            raise InputError("there are no detections to merge")
+        found = list(parts) if isinstance(parts, Iterable) else []
+        if not found or not all(isinstance(each, Detections) for each in found):
+            raise InputError("merge takes a list of Detections, at least one")
         first = found[0]
         for other in found[1:]:
             for name in ("classes", "category_ids", "image_size"):

@@ -66,3 +66,18 @@ def test_results_may_be_written_again(folder: Path) -> None:
         arguments: list[Any] = ["detect", "a.png", "--json", "out.json", "--csv", "out.csv", "--save", "out"]
         assert CliRunner().invoke(app, arguments).exit_code == 0
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a-2.png", "a.png"]
+
+
+def test_a_result_on_the_terminal_is_alone_there(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["detect", "a.png", "--json", "-", "--csv", "out.csv"])
+    assert json.loads(done.stdout)["results"][0]["source"] == "a.png"
+    assert "a.png" in done.stderr
+    assert CliRunner().invoke(app, ["detect", "a.png", "--csv", "-"]).stdout.startswith("source,")
+    assert not (folder / "-").exists()
+
+
+@pytest.mark.parametrize("line", ["detect a.png --json - --csv -", "evaluate --data labels.json --json -"])
+def test_what_cannot_go_to_the_terminal(line: str, folder: Path) -> None:
+    with pytest.raises(EdgeSSDError, match=r"would mix on the terminal|- is no file"):
+        CliRunner().invoke(app, line.split(), catch_exceptions=False)
+    assert not (folder / "-").exists()
