@@ -77,9 +77,7 @@ def places(tree: ast.AST) -> Iterator[ast.AST]:
         if name in ("annotation", "returns", "decorator_list", "type_params"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(
-                child, ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr
-            ):
+            if not isinstance(child, ast.AST) or isinstance(child, SKIPPED):
                 continue
             if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
                 continue

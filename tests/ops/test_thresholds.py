@@ -56,3 +56,10 @@ def test_what_a_file_with_the_suppression_inside_can_follow(given, name):
         return
     with pytest.raises(OptionError, match=f"{name} is not possible"):
         changed(INSIDE, BASE, **given)
+
+
+def test_a_millionth_is_the_bound():
+    assert changed(INSIDE, BASE, score_threshold=0.4 - 1e-6).score_threshold < 0.4
+    none = msgspec.structs.replace(BASE, iou_threshold=0.0)
+    with pytest.raises(OptionError, match="iou_threshold 1e-06 is not possible"):
+        changed(msgspec.structs.replace(INSIDE, defaults=none), none, iou_threshold=1e-6)
