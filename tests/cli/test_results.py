@@ -85,7 +85,8 @@ def test_what_cannot_go_to_the_terminal(line: str, folder: Path) -> None:
 
 
 def test_a_result_may_lie_in_the_folder_that_the_command_makes(folder: Path) -> None:
-    done = CliRunner().invoke(app, ["detect", "a.png", "--save", "new", "--json", "new/out.json", "--csv", "new/out.csv"])
+    line = "detect a.png --save new --json new/out.json --csv new/out.csv"
+    done = CliRunner().invoke(app, line.split())
     assert done.exit_code == 0
     assert {path.name for path in (folder / "new").iterdir()} == {"a.png", "out.json", "out.csv"}
     assert check_writable(Path("plots/figures.json"), made=Path("plots/")).parent.is_dir()
