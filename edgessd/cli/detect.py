@@ -57,7 +57,7 @@ def detect(
     """Detect objects; print a table, and save annotated copies, JSON or CSV."""
     targets = [target for target in (json_file, csv_file) if target is not None and target != STDOUT]
     for target in targets:
-        check_writable(target)
+        check_writable(target, made=save)
     if json_file == csv_file == STDOUT:
         raise OptionError("--json - and --csv - would mix on the terminal: give one of them a file")
     failures: list[EdgeSSDError] = []

@@ -65,7 +65,7 @@ def evaluate(
         raise OptionError("--detections takes the place of a model: leave MODEL and --save-detections out")
     for target in (json_file, save):
         if target is not None:
-            check_writable(target)
+            check_writable(target, made=plots)
     truth = load_dataset(data, split, classes=options.class_list(classes), images=images)
     if limit is not None:
         truth = truth.take(range(min(limit, len(truth))))

@@ -155,8 +155,10 @@ def make_folder(folder: Path) -> None:
     sweep(folder)
 
 
-def check_writable(target: Path) -> Path:
+def check_writable(target: Path, made: Path | None = None) -> Path:
     """Return where `target` is to be written, links followed; clear the folder of what killed runs left.
+
+    made: a folder that the work is going to make; where `target` lies in it, it is made now.
 
     Raises InputError when `target` is a folder or `-`, or its folder is missing or cannot be written to.
     """
@@ -165,6 +167,8 @@ def check_writable(target: Path) -> Path:
     with writing(target):
         place = followed(target)
         folder = place.parent
+        if made is not None and folder == followed(made):
+            make_folder(made)
         is_folder, has_folder = place.is_dir(), folder.is_dir()
     if _is_special(place):
         return place

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from edgessd._cv2 import cv2
 from edgessd.cli.app import app
 from edgessd.errors import EdgeSSDError
+from edgessd.io.files import check_writable
 from edgessd.zoo import resolve_model
 
 
@@ -81,3 +82,13 @@ def test_what_cannot_go_to_the_terminal(line: str, folder: Path) -> None:
     with pytest.raises(EdgeSSDError, match=r"would mix on the terminal|- is no file"):
         CliRunner().invoke(app, line.split(), catch_exceptions=False)
     assert not (folder / "-").exists()
+
+
+def test_a_result_may_lie_in_the_folder_that_the_command_makes(folder: Path) -> None:
+    line = "detect a.png --save new --json new/out.json --csv new/out.csv"
+    done = CliRunner().invoke(app, line.split())
+    assert done.exit_code == 0
+    assert {path.name for path in (folder / "new").iterdir()} == {"a.png", "out.json", "out.csv"}
+    assert check_writable(Path("plots/figures.json"), made=Path("plots/")).parent.is_dir()
+    with pytest.raises(EdgeSSDError, match="there is no folder"):
+        check_writable(Path("other/figures.json"), made=Path("plots"))

@@ -213,9 +213,9 @@ def _closer(target: str, file: IO[str]) -> Callable[[], None]:
     return (lambda: None) if target == "-" else close
 
 
-def check_log_target(option: str, target: str, suffixes: tuple[str, ...]) -> None:
+def check_log_target(option: str, target: str, suffixes: tuple[str, ...], made: Path | None = None) -> None:
     """Refuse before the work what could only fail in it."""
     if target != "-":
-        check_writable(Path(target))
+        check_writable(Path(target), made)
         if Path(target).suffix.lower() not in suffixes:
             raise OptionError(f"{option} {printable(target)}: name it {' or '.join(f'*{s}' for s in suffixes)}, or -")

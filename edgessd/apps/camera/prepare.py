@@ -23,11 +23,11 @@ def check_settings(settings: Settings) -> None:
     """Refuse before the work what could only fail after it."""
     output = settings.output
     if output is not None:
-        check_video_target(output)
+        check_video_target(output, settings.clips)
     if settings.json_file is not None:
-        check_log_target("--json", settings.json_file, (".json", ".jsonl"))
+        check_log_target("--json", settings.json_file, (".json", ".jsonl"), settings.clips)
     if settings.csv_file is not None:
-        check_log_target("--csv", settings.csv_file, (".csv",))
+        check_log_target("--csv", settings.csv_file, (".csv",), settings.clips)
     source = settings.source
     pictures = matching_files(source) if is_pattern(source) else [source]
     keep_sources(

@@ -111,13 +111,16 @@ class VideoWriter:
         self.close()
 
 
-def check_video_target(path: Path) -> Path:
-    """Return where a video is written, links followed; raise InputError for another suffix or a missing folder."""
+def check_video_target(path: Path, made: Path | None = None) -> Path:
+    """Return where a video is written, links followed; raise InputError for another suffix or a missing folder.
+
+    made: as in `check_writable`.
+    """
     if path.suffix.lower() not in CODECS:
         raise InputError(
             f"{printable(path)}: videos are written as {', '.join(CODECS)}: give the file one of these suffixes"
         )
-    return check_writable(path)
+    return check_writable(path, made)
 
 
 def _unfinished(path: Path) -> bool:
