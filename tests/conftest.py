@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,6 +15,12 @@ settings.load_profile("without a deadline")
 
 # Some tests import onnxruntime before edgessd does, which switches its telemetry off.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# A shell starts its background jobs, and `nohup` its command, with signals ignored; tests of signals want the usual ones.
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
+        usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+        signal.signal(getattr(signal, name), usual)
 
 # With the core install alone (make test-oldest) there is nothing here to test of the workshop beside it.
 if find_spec("torch") is None:
