@@ -16,7 +16,7 @@ settings.load_profile("without a deadline")
 # Some tests import onnxruntime before edgessd does, which switches its telemetry off.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# A shell starts its background jobs, and `nohup` its command, with signals ignored; tests of signals want the usual ones.
+# A background job of a shell, or of `nohup`, has signals ignored; tests of signals want the usual ones.
 for name in ("SIGINT", "SIGTERM", "SIGHUP"):
     if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
         usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
