@@ -117,9 +117,9 @@ def _best_of(
     target = order[np.arange(sizes.sum()) - np.repeat(starts - low, sizes)]
     overlap = pair_iou(flat.box[detection], flat.object_box[target])
     if allowed is not None:
-        overlap[~allowed[flat.label[detection], flat.object_label[target]]] = -1
+        overlap *= allowed[flat.label[detection], flat.object_label[target]]
     elif not by_class:
-        overlap[flat.label[detection] == flat.object_label[target]] = -1
+        overlap *= flat.label[detection] != flat.object_label[target]
     highest = np.maximum.reduceat(overlap, starts)
     # The first pair of each detection that reaches its maximum.
     reached = np.flatnonzero(overlap == np.repeat(highest, sizes))
@@ -156,4 +156,4 @@ def first_claims(hit: Flags, which: Ints) -> Flags:
 
 def _join(parts: Sequence[NDArray[Any]], dtype: type, columns: int | None = None) -> NDArray[Any]:
     shape = (0,) if columns is None else (0, columns)
-    return np.concatenate([np.zeros(shape, dtype), *parts]).astype(dtype, copy=False)
+    return np.concatenate([np.zeros(shape, dtype), *parts])

@@ -329,4 +329,6 @@ def test_classes_without_objects_do_not_shape_the_mean_number_and_those_with_one
     (cat,) = evaluate(*build([([*objects, (1, FAR)], found)]), "voc").sensitivity
     share = 0.1 * 5.5  # recall times the mean number of objects of cats and dogs
     assert cat.ap == pytest.approx(0.1 * share / (share + 1))
+    (cat,) = evaluate(*build([(objects, found)]), "voc").sensitivity
+    assert cat.ap == pytest.approx(0.1 * 1 / 2)
     assert evaluate(*build([([], [])]), "voc").sensitivity == []

@@ -20,6 +20,15 @@ def test_iou_of_pairs_by_hand():
     assert box_area(rows((1, 2, 5, 4), (3, 3, 1, 1), (1, 3, 3, 1))).tolist() == [8, 0, 0]
 
 
+def test_sides_below_a_pixel_count_as_they_are():
+    unit = rows((0, 0, 1, 1))
+    for half in (rows((0.5, 0, 1.5, 1)), rows((0, 0.5, 1, 1.5))):
+        assert pair_iou(unit, half).tolist() == pytest.approx([1 / 3])
+    for apart in (rows((1.5, 0, 2.5, 1)), rows((0, 1.5, 1, 2.5))):
+        assert pair_iou(unit, apart).tolist() == [0]
+    assert box_area(rows((0, 0, 0.5, 4), (0, 0, 4, 0.5), (0.5, 0, 0, 4), (0, 0.5, 4, 0))).tolist() == [2, 2, 0, 0]
+
+
 def test_the_first_to_claim_an_object_is_the_surest():
     hit = np.array([True, False, True, True, True])
     assert first_claims(hit, np.array([2, 0, 2, 0, 0])).tolist() == [True, False, False, True, False]
@@ -102,6 +111,7 @@ def test_of_many_objects_with_one_overlap_the_first_answers(build):
 
 @pytest.mark.parametrize(("limit", "blocks"), [
     (4, [[0, 1], [2, 3], [4, 5], [6]]),
+    (3, [[0], [1], [2], [3, 4], [5], [6]]),
     (5, [[0, 1], [2, 3, 4], [5, 6]]),
     (100, [[0, 1, 2, 3, 4, 5, 6]]),
     (1, [[0], [1], [2], [3], [4], [5], [6]]),
