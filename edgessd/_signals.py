@@ -6,6 +6,7 @@ only after a second: terminals and wrappers such as `timeout` send theirs to a p
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
 import signal
@@ -70,7 +71,16 @@ def raise_on_signals() -> Callable[[], None]:
     def throw(number: int) -> None:
         raise Stopped(number)
 
+    atexit.register(_ignore_the_same_wish)
     return _handle(throw, again=throw)
+
+
+def _ignore_the_same_wish() -> None:
+    """Python's own end puts the default actions back, by which the second of two signals in a row would kill it."""
+    if time.monotonic() - _counted[0] < SECOND:
+        for number in WISHES:
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_IGN)
 
 
 def _handle(first: Callable[[int], None], again: Callable[[int], None] | None) -> Callable[[], None]:

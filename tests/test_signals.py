@@ -1,6 +1,8 @@
 """Ctrl-C, SIGTERM and SIGHUP as a wish to end."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -132,3 +134,22 @@ def test_the_wish_is_found_behind_other_exceptions():
     except SystemExit as error:
         assert stopped_by(error).signal == signal.SIGTERM
     assert stopped_by(SystemExit(1)) is None
+
+
+AT_THE_END = """
+import os, signal, sys
+from edgessd._signals import raise_on_signals
+class Late:
+    def __del__(self): os.kill(os.getpid(), signal.SIGHUP)
+sys.modules["late"] = Late()  # goes when Python has put the default actions back
+raise_on_signals()
+try:
+    signal.raise_signal(signal.SIGHUP)
+except KeyboardInterrupt:
+    print("kept")
+"""
+
+
+def test_the_second_of_two_signals_in_a_row_finds_python_ending():
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "kept\n")
