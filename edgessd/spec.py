@@ -73,7 +73,11 @@ class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 _check_values(name, getattr(self, name))
 
     def __hash__(self) -> int:
-        return hash((type(self), *(_hashable(getattr(self, name)) for name in self.__struct_fields__)))
+        fields = msgspec.structs.astuple(self)
+        try:
+            return hash((type(self), *fields))  # every picture asks for it, to find its priors
+        except TypeError:
+            return hash((type(self), *map(_hashable, fields)))
 
 
 def _check_values(name: str, value: object) -> None:
