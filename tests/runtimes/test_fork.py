@@ -97,10 +97,10 @@ if process.is_alive():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnx", "litert", "openvino", "torch"])
-def test_children_of_a_process_that_detected(engine, tmp_path):
+def test_children_of_a_process_that_detected(engine, checkpoint):
     model = "edgessd-coco"
     if engine == "torch":
-        model = str(_checkpoint(tmp_path))
+        model = checkpoint()
     elif engine != "onnx":
         pytest.importorskip({"litert": "ai_edge_litert", "openvino": "openvino"}[engine])
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, engine, model, "once" if engine == "torch" else "again"]
@@ -108,18 +108,6 @@ def test_children_of_a_process_that_detected(engine, tmp_path):
     names = ("run", "close", "drop", "evict", "anew", "nested")
     assert done.stdout.splitlines() == [*(f"{name} 7" for name in names), "multiprocessing 0"], done.stderr
     assert "Traceback" not in done.stderr
-
-
-def _checkpoint(folder):
-    torch = pytest.importorskip("torch")
-    from edgessd.models import create_model, save_checkpoint
-
-    torch.manual_seed(0)
-    pair = create_model(
-        "ssdlite", backbone="timm:mobilenetv3_small_050", size=160, classes=("a", "b"), receptive_fields=False
-    )
-    save_checkpoint(folder / "model.safetensors", *pair)
-    return folder / "model.safetensors"
 
 
 def test_what_a_child_inherits_is_neither_run_nor_freed():

@@ -63,12 +63,12 @@ time.sleep(1)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnx", "litert", "openvino", "torch", "opencv"])
-def test_a_detection_opens_no_socket_and_writes_no_file(engine, tmp_path, request):
+def test_a_detection_opens_no_socket_and_writes_no_file(engine, tmp_path, checkpoint, request):
     home, trace = tmp_path / "home", tmp_path / "trace"
     home.mkdir()
     model = str(zoo.resolve_model(runtime=engine))
     if engine == "torch":
-        model = str(_checkpoint(tmp_path))
+        model = checkpoint()
     elif engine == "opencv":
         model = str(_opencv(tmp_path, request))
     elif engine != "onnx":
@@ -98,18 +98,6 @@ def test_a_detection_opens_no_socket_and_writes_no_file(engine, tmp_path, reques
 
 def _is_local(line):
     return "127.0.0.1" in line or '"::1"' in line
-
-
-def _checkpoint(folder):
-    torch = pytest.importorskip("torch")
-    from edgessd.models import create_model, save_checkpoint
-
-    torch.manual_seed(0)
-    pair = create_model(
-        "ssdlite", backbone="timm:mobilenetv3_small_050", size=160, classes=("a", "b"), receptive_fields=False
-    )
-    save_checkpoint(folder / "model.safetensors", *pair)
-    return folder / "model.safetensors"
 
 
 def _opencv(folder, request):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.parsers import expat
 
 from edgessd.errors import ModelError, printable
-from edgessd.io.xml import strict_parser
+from edgessd.io.xml import walk_xml
 from edgessd.model_file.readers.facts import FileFacts, TensorFact, damaged, read_bytes
 from edgessd.spec import MAX_JSON, METADATA_KEY
 
@@ -42,13 +41,9 @@ def weights_path(path: str | Path) -> Path:
 def parse_openvino(data: bytes) -> FileFacts:
     """Read the bytes of an .xml; see `read_openvino`. A document type, with which entities come, is refused."""
     seen = _Handler()
-    parser = strict_parser()
-    parser.StartElementHandler = seen.start
-    parser.EndElementHandler = seen.end
-    parser.CharacterDataHandler = seen.text
     try:
-        parser.Parse(data, True)
-    except (expat.ExpatError, ValueError, LookupError) as error:  # the latter two: an unknown encoding
+        walk_xml(data, seen.start, seen.end, seen.text)
+    except ValueError as error:
         damaged(f"its XML: {printable(error)}")
     return seen.facts()
 
